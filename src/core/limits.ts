@@ -1,0 +1,28 @@
+/** Bounds on what comes from outside; each is checked before memory is allocated for what it bounds. */
+export const LIMITS = {
+  /** bytes of a safetensors header, as the format's own reader has it */
+  safetensorsHeader: 100_000_000,
+  /** tensors in one checkpoint */
+  tensors: 1_000_000,
+  /** dimensions of one tensor */
+  dimensions: 32,
+  /** shards of one checkpoint */
+  shards: 10_000,
+  /** bytes of a JSON file (config, manifest, index, tokenizer) */
+  json: 256 * 1024 * 1024,
+  /** bytes of an ONNX graph without weights */
+  graph: 256 * 1024 * 1024,
+  /** nodes of an ONNX graph */
+  graphNodes: 1_000_000,
+  /** nesting of an ONNX message */
+  graphDepth: 100,
+  /** files in one asset */
+  files: 1_000_000,
+  /** bytes of a percent-encoded module key segment used as a file name */
+  pathSegment: 200,
+} as const
+
+/** Bytes of a memory and disk page; fragment data and checksums are aligned to it. */
+export const PAGE = 4096
+/** Bytes of a UnixFS leaf under the profile unixfs-v1-2025. */
+export const LEAF = 1024 * 1024
