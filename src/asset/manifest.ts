@@ -1,0 +1,83 @@
+import { z } from 'zod'
+import { parseCid } from '../core/cid.js'
+import { AssetError } from '../core/errors.js'
+import { parseJson } from '../core/json.js'
+import { LIMITS } from '../core/limits.js'
+import { compareUtf8, isSafePath } from '../core/paths.js'
+import type { AssetFile } from './sums.js'
+
+/** The name of the manifest inside an asset folder. */
+export const MANIFEST = 'asset.json'
+/** The name of the program inside a model asset. */
+export const GRAPH = 'model.onnx'
+/** The name of the Hugging Face index inside a model asset. */
+export const INDEX = 'model.safetensors.index.json'
+
+const FORMAT = 'module-assets/1'
+const KINDS = ['model', 'dataset', 'function', 'bundle'] as const
+
+/** What an asset is, and Path2Hash: every other file of its folder by path. */
+export interface Manifest {
+  readonly kind: (typeof KINDS)[number]
+  readonly name?: string
+  readonly main?: string
+  readonly config?: string
+  /** relative path -> CID and size in bytes, ordered by path */
+  readonly files: ReadonlyMap<string, AssetFile>
+}
+
+const Schema = z.object({
+  format: z.literal(FORMAT),
+  kind: z.enum(KINDS),
+  name: z.string().max(200).optional(),
+  main: z.string().optional(),
+  config: z.string().optional(),
+  files: z.record(z.string(), z.object({ cid: z.string(), size: z.number().int().nonnegative() })),
+})
+
+/** The canonical bytes of asset.json: fixed key order, files ordered by UTF-8 bytes, compact, a newline at the end. */
+export function encodeManifest(manifest: Manifest): Uint8Array<ArrayBuffer> {
+  const { kind, name, main, config } = manifest
+  const head = JSON.stringify({ format: FORMAT, kind, name, main, config })
+  const files = [...manifest.files.values()]
+    .sort((a, b) => compareUtf8(a.path, b.path))
+    .map(({ path, cid, size }) => `${JSON.stringify(path)}:{"cid":"${cid}","size":${size}}`)
+  return new Uint8Array(Buffer.from(`${head.slice(0, -1)},"files":{${files.join(',')}}}\n`, 'utf8'))
+}
+
+/**
+ * Reads and validates asset.json.
+ * @throws AssetError 'BAD_INPUT' | 'LIMIT' where it is not a manifest, or a path could leave the folder.
+ */
+export function decodeManifest(bytes: Uint8Array, what: string = MANIFEST): Manifest {
+  const json = parseJson(bytes, what)
+  const parsed = Schema.safeParse(json)
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0]
+    throw new AssetError('BAD_INPUT', `Cannot read ${what}: ${issue?.path.join('.') || 'it'}: ${issue?.message}`)
+  }
+  // zod's records leave out a key such as __proto__; what is validated must be all that was given
+  const given = Object.keys((json as { files: object }).files)
+  const { kind, name, main, config, files: entries } = parsed.data
+  if (given.length > LIMITS.files) throw new AssetError('LIMIT', `Cannot read ${what}: it lists more than ${LIMITS.files} files`)
+  const files = new Map<string, AssetFile>()
+  const folded = new Set<string>()
+  for (const path of given) {
+    const entry = entries[path]
+    if (!entry || !isSafePath(path) || path === MANIFEST)
+      throw new AssetError('BAD_INPUT', `Cannot read ${what}: it lists the unsafe path ${JSON.stringify(path.slice(0, 100))}`)
+    if (folded.has(path.toLowerCase()))
+      throw new AssetError('BAD_INPUT', `Cannot read ${what}: two paths differ only by case: ${JSON.stringify(path)}`)
+    folded.add(path.toLowerCase())
+    for (let slash = path.indexOf('/'); slash > 0; slash = path.indexOf('/', slash + 1)) {
+      if (Object.hasOwn(entries, path.slice(0, slash)))
+        throw new AssetError('BAD_INPUT', `Cannot read ${what}: ${JSON.stringify(path.slice(0, slash))} is both a file and a folder`)
+    }
+    files.set(path, { path, cid: parseCid(entry.cid), size: entry.size })
+  }
+  for (const role of [main, config]) {
+    if (role !== undefined && !files.has(role))
+      throw new AssetError('BAD_INPUT', `Cannot read ${what}: it names ${JSON.stringify(role)}, which is not among its files`)
+  }
+  return { kind, files, ...(name !== undefined && { name }), ...(main !== undefined && { main }), ...(config !== undefined && { config }) }
+}

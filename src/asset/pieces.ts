@@ -1,0 +1,72 @@
+import type { SourceFile } from '../sources/checkpoint.js'
+
+/** Bytes that go into a file: given, or a range of a source file. */
+export type Part = { readonly bytes: Uint8Array } | { readonly file: SourceFile; readonly offset: number; readonly length: number }
+
+/** A file to be written: its path in the asset folder and its parts in order. */
+export interface PlannedFile {
+  readonly path: string
+  readonly size: number
+  readonly parts: readonly Part[]
+}
+
+/** A run of one file's bytes, starting on a leaf boundary at byte `at`: the unit of work of the write pool. */
+export interface Piece {
+  readonly file: number
+  readonly target: string
+  readonly at: number
+  readonly size: number
+  readonly parts: readonly Part[]
+}
+
+/** The size in bytes of one part. */
+export function partSize(part: Part): number {
+  return 'bytes' in part ? part.bytes.byteLength : part.length
+}
+
+/** A file made of the given parts. */
+export function plannedFile(path: string, parts: readonly Part[]): PlannedFile {
+  return { path, parts, size: parts.reduce((sum, part) => sum + partSize(part), 0) }
+}
+
+/** The parts of bytes `from` to `to` of a file. */
+export function sliceParts(parts: readonly Part[], from: number, to: number): Part[] {
+  const sliced: Part[] = []
+  let start = 0
+  for (const part of parts) {
+    const size = partSize(part)
+    const [begin, end] = [Math.max(from - start, 0), Math.min(to - start, size)]
+    if (begin < end) {
+      if ('bytes' in part) sliced.push({ bytes: part.bytes.subarray(begin, end) })
+      else sliced.push({ file: part.file, offset: part.offset + begin, length: end - begin })
+    }
+    start += size
+  }
+  return sliced
+}
+
+/**
+ * Cuts files into batches of pieces of at most about `batchBytes`: small files share a batch, a large one is cut on
+ * multiples of `batchBytes` (itself a multiple of the leaf size), so that every core has work whatever the sizes.
+ */
+export function batchPieces(files: readonly PlannedFile[], targetOf: (path: string) => string, batchBytes: number): Piece[][] {
+  const batches: Piece[][] = []
+  let current: Piece[] = []
+  let fill = 0
+  for (const [file, { path, size, parts }] of files.entries()) {
+    let at = 0
+    do {
+      const length = Math.min(size - at, batchBytes)
+      current.push({ file, target: targetOf(path), at, size: length, parts: sliceParts(parts, at, at + length) })
+      at += length
+      fill += length
+      if (fill >= batchBytes || current.length >= 256) {
+        batches.push(current)
+        current = []
+        fill = 0
+      }
+    } while (at < size)
+  }
+  if (current.length > 0) batches.push(current)
+  return batches
+}

@@ -1,0 +1,91 @@
+import { closeSync, constants, fstatSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs'
+import { AssetError, ioError } from '../core/errors.js'
+import { LEAF } from '../core/limits.js'
+import type { SourceFile } from '../sources/checkpoint.js'
+import { partSize, type Piece } from './pieces.js'
+import { type FileSums, Summer } from './sums.js'
+
+/** The sums of one written piece, or why it could not be written (errors lose their class between threads). */
+export type PieceResult = { readonly file: number; readonly at: number; readonly sums: FileSums } | { readonly error: { code: AssetError['code']; message: string } }
+
+const buffer = new Uint8Array(4 * LEAF)
+
+/** Writes a batch of pieces in order, hashing what is written; runs in a thread of the pool. */
+export function writePieces(pieces: readonly Piece[]): PieceResult[] {
+  const sources = new Map<string, number>()
+  const results: PieceResult[] = []
+  try {
+    for (const piece of pieces) results.push({ file: piece.file, at: piece.at, sums: writePiece(piece, sources) })
+  } catch (error) {
+    const { code, message } = ioError('write the asset', error)
+    return [{ error: { code, message } }]
+  } finally {
+    for (const fd of sources.values()) closeSync(fd)
+  }
+  return results
+}
+
+function writePiece(piece: Piece, sources: Map<string, number>): FileSums {
+  const summer = new Summer()
+  const target = guarded(`write ${piece.target}`, () => openSync(piece.target, constants.O_WRONLY | constants.O_CREAT, 0o644))
+  try {
+    let at = piece.at
+    let fill = 0
+    const flush = () => {
+      summer.update(buffer.subarray(0, fill))
+      guarded(`write ${piece.target}`, () => writeFully(target, fill, at))
+      at += fill
+      fill = 0
+    }
+    for (const part of piece.parts) {
+      for (let done = 0; done < partSize(part); ) {
+        const length = Math.min(partSize(part) - done, buffer.byteLength - fill)
+        if ('bytes' in part) buffer.set(part.bytes.subarray(done, done + length), fill)
+        else readFully(sourceFd(part.file, sources), part.file, fill, length, part.offset + done)
+        done += length
+        fill += length
+        if (fill === buffer.byteLength) flush()
+      }
+    }
+    if (fill > 0) flush()
+    guarded(`write ${piece.target}`, () => fsyncSync(target))
+  } finally {
+    closeSync(target)
+  }
+  return summer.finish()
+}
+
+/** Opens a source once per batch and makes sure that it is still the file whose header was read. */
+function sourceFd(file: SourceFile, sources: Map<string, number>): number {
+  const known = sources.get(file.path)
+  if (known !== undefined) return known
+  const fd = guarded(`read ${file.path}`, () => openSync(file.path, 'r'))
+  sources.set(file.path, fd)
+  const { size, mtimeMs, ino } = fstatSync(fd)
+  if (size !== file.size || mtimeMs !== file.mtimeMs || ino !== file.ino) throw changed(file)
+  return fd
+}
+
+function readFully(fd: number, file: SourceFile, at: number, length: number, position: number): void {
+  for (let done = 0; done < length; ) {
+    const read = guarded(`read ${file.path}`, () => readSync(fd, buffer, at + done, length - done, position + done))
+    if (read === 0) throw changed(file)
+    done += read
+  }
+}
+
+function writeFully(fd: number, length: number, position: number): void {
+  for (let done = 0; done < length; ) done += writeSync(fd, buffer, done, length - done, position + done)
+}
+
+function changed(file: SourceFile): AssetError {
+  return new AssetError('CORRUPT', `Cannot read ${file.path}: it changed or was truncated while it was read; let whatever writes it finish and try again`)
+}
+
+function guarded<T>(doing: string, call: () => T): T {
+  try {
+    return call()
+  } catch (error) {
+    throw ioError(doing, error)
+  }
+}

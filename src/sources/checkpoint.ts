@@ -1,0 +1,23 @@
+import type { StoredTensor } from './safetensors.js'
+
+/** One file of a checkpoint as it was when it was opened; a reader that finds other facts must stop. */
+export interface SourceFile {
+  readonly path: string
+  readonly size: number
+  readonly mtimeMs: number
+  readonly ino: number
+}
+
+/** A tensor of a checkpoint: nothing but where its bytes are. */
+export interface TensorRef extends StoredTensor {
+  readonly file: SourceFile
+}
+
+/** Somebody's published weights, opened but not loaded. */
+export interface Checkpoint {
+  readonly folder: string
+  /** full tensor name -> where it is */
+  readonly tensors: ReadonlyMap<string, TensorRef>
+  /** relative path -> file, for the files that an asset copies byte for byte */
+  readonly copies: ReadonlyMap<string, SourceFile>
+}

@@ -1,0 +1,130 @@
+import { type FileHandle, open, readdir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { AssetError, ioError, systemCode } from '../core/errors.js'
+import { parseJsonObject } from '../core/json.js'
+import { LIMITS } from '../core/limits.js'
+import { compareUtf8, isSafePath } from '../core/paths.js'
+import { readSmallFile } from '../core/read.js'
+import type { Checkpoint, SourceFile, TensorRef } from './checkpoint.js'
+import { readSafetensorsHeader, type SafetensorsHeader } from './safetensors.js'
+
+const SINGLE = 'model.safetensors'
+const INDEX = 'model.safetensors.index.json'
+
+/** The files of a checkpoint that an asset carries along, byte for byte; nothing else is copied. */
+const COPIED = new Set([
+  'config.json',
+  'generation_config.json',
+  'tokenizer.json',
+  'tokenizer_config.json',
+  'special_tokens_map.json',
+  'added_tokens.json',
+  'vocab.json',
+  'vocab.txt',
+  'merges.txt',
+  'tokenizer.model',
+  'chat_template.jinja',
+  'chat_template.json',
+  'preprocessor_config.json',
+  'processor_config.json',
+  'modules.json',
+  'sentence_bert_config.json',
+  'config_sentence_transformers.json',
+  'README.md',
+])
+const COPIED_NESTED = ['1_Pooling/config.json']
+
+/** True for the name of a top-level file that an asset carries along. */
+export function isCopied(path: string): boolean {
+  return COPIED.has(path) || COPIED_NESTED.includes(path) || /^(LICENSE|NOTICE)[A-Za-z0-9._-]*$/.test(path)
+}
+
+/**
+ * Opens a Hugging Face folder: `model.safetensors`, or the shards that `model.safetensors.index.json` names.
+ * Reads headers only.
+ * @throws AssetError 'NOT_FOUND' | 'BAD_INPUT' | 'LIMIT' | 'MISSING'
+ */
+export async function openHuggingFace(folder: string): Promise<Checkpoint> {
+  const names = await readdir(folder).catch((error: unknown) => {
+    throw ioError(`open the checkpoint ${folder}`, error)
+  })
+  let tensors: Map<string, TensorRef>
+  if (names.includes(SINGLE)) tensors = (await readShard(join(folder, SINGLE))).tensors
+  else if (names.includes(INDEX)) tensors = await readShards(folder)
+  else {
+    throw new AssetError(
+      'NOT_FOUND',
+      `Cannot open the checkpoint ${folder}: it has neither ${SINGLE} nor ${INDEX}; save the model with save_pretrained() of transformers first`,
+    )
+  }
+  const copies = new Map<string, SourceFile>()
+  for (const name of [...names, ...COPIED_NESTED].filter(isCopied).sort(compareUtf8)) {
+    const file = await statFile(join(folder, name)).catch((error: unknown) => {
+      if (systemCode((error as AssetError).cause) === 'ENOENT' || systemCode((error as AssetError).cause) === 'ENOTDIR') return undefined
+      throw error
+    })
+    if (file) copies.set(name, file)
+  }
+  return { folder, tensors, copies }
+}
+
+async function readShards(folder: string): Promise<Map<string, TensorRef>> {
+  const path = join(folder, INDEX)
+  const map = parseJsonObject(await readSmallFile(path, LIMITS.json), path).weight_map
+  if (typeof map !== 'object' || map === null || Array.isArray(map))
+    throw new AssetError('BAD_INPUT', `Cannot read ${path}: it has no weight_map`)
+  const shardOf = new Map<string, string>()
+  for (const [tensor, shard] of Object.entries(map)) {
+    if (typeof shard !== 'string' || !isSafePath(shard)) {
+      throw new AssetError(
+        'BAD_INPUT',
+        `Cannot read ${path}: tensor ${JSON.stringify(tensor.slice(0, 80))} names the unsafe shard ${JSON.stringify(shard)}`,
+      )
+    }
+    shardOf.set(tensor, shard)
+  }
+  const shards = new Set(shardOf.values())
+  if (shards.size > LIMITS.shards)
+    throw new AssetError('LIMIT', `Cannot read ${path}: it names ${shards.size} shards, the limit is ${LIMITS.shards}`)
+  const opened = new Map<string, Map<string, TensorRef>>()
+  for (const shard of shards) opened.set(shard, (await readShard(join(folder, shard))).tensors)
+  const tensors = new Map<string, TensorRef>()
+  for (const [tensor, shard] of shardOf) {
+    const ref = opened.get(shard)!.get(tensor)
+    if (!ref)
+      throw new AssetError(
+        'MISSING',
+        `Cannot read ${path}: tensor ${JSON.stringify(tensor)} is not in its shard ${shard}; get the checkpoint again`,
+      )
+    tensors.set(tensor, ref)
+  }
+  return tensors
+}
+
+async function readShard(path: string): Promise<{ tensors: Map<string, TensorRef>; header: SafetensorsHeader }> {
+  const handle = await open(path, 'r').catch((error: unknown) => {
+    throw ioError(`open ${path}`, error)
+  })
+  try {
+    const file = await factsOf(handle, path)
+    const header = await readSafetensorsHeader(handle, file.size, path)
+    return { header, tensors: new Map([...header.tensors].map(([name, tensor]) => [name, { ...tensor, file }])) }
+  } finally {
+    await handle.close()
+  }
+}
+
+async function factsOf(handle: FileHandle, path: string): Promise<SourceFile> {
+  const { size, mtimeMs, ino } = await handle.stat()
+  return { path, size, mtimeMs, ino }
+}
+
+async function statFile(path: string): Promise<SourceFile | undefined> {
+  const facts = await stat(path).catch((error: unknown) => {
+    throw ioError(`open ${path}`, error)
+  })
+  if (!facts.isFile()) return undefined
+  if (facts.size > LIMITS.json)
+    throw new AssetError('LIMIT', `Cannot copy ${path}: it has ${facts.size} bytes, the limit is ${LIMITS.json}`)
+  return { path, size: facts.size, mtimeMs: facts.mtimeMs, ino: facts.ino }
+}
