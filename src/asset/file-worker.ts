@@ -1,24 +1,32 @@
 import { closeSync, constants, fstatSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs'
-import { AssetError, ioError } from '../core/errors.js'
+import { AssetError, type ErrorCode, ioError } from '../core/errors.js'
 import { LEAF } from '../core/limits.js'
 import type { SourceFile } from '../sources/checkpoint.js'
-import { partSize, type Piece } from './pieces.js'
+import { type Piece, partSize } from './pieces.js'
 import { type FileSums, Summer } from './sums.js'
 
-/** The sums of one written piece, or why it could not be written (errors lose their class between threads). */
-export type PieceResult = { readonly file: number; readonly at: number; readonly sums: FileSums } | { readonly error: { code: AssetError['code']; message: string } }
+/** Why a task failed: errors lose their class between threads. */
+export interface TaskFailure {
+  readonly error: { readonly code: ErrorCode; readonly message: string }
+}
+
+/** The sums of one written piece. */
+export interface PieceSums {
+  readonly file: number
+  readonly at: number
+  readonly sums: FileSums
+}
 
 const buffer = new Uint8Array(4 * LEAF)
 
 /** Writes a batch of pieces in order, hashing what is written; runs in a thread of the pool. */
-export function writePieces(pieces: readonly Piece[]): PieceResult[] {
+export function writePieces(pieces: readonly Piece[]): PieceSums[] | TaskFailure {
   const sources = new Map<string, number>()
-  const results: PieceResult[] = []
+  const results: PieceSums[] = []
   try {
     for (const piece of pieces) results.push({ file: piece.file, at: piece.at, sums: writePiece(piece, sources) })
   } catch (error) {
-    const { code, message } = ioError('write the asset', error)
-    return [{ error: { code, message } }]
+    return failure(error, 'write the asset')
   } finally {
     for (const fd of sources.values()) closeSync(fd)
   }
@@ -79,7 +87,10 @@ function writeFully(fd: number, length: number, position: number): void {
 }
 
 function changed(file: SourceFile): AssetError {
-  return new AssetError('CORRUPT', `Cannot read ${file.path}: it changed or was truncated while it was read; let whatever writes it finish and try again`)
+  return new AssetError(
+    'CORRUPT',
+    `Cannot read ${file.path}: it changed or was truncated while it was read; let whatever writes it finish and try again`,
+  )
 }
 
 function guarded<T>(doing: string, call: () => T): T {
@@ -88,4 +99,28 @@ function guarded<T>(doing: string, call: () => T): T {
   } catch (error) {
     throw ioError(doing, error)
   }
+}
+
+/** The sums of a file as it is on disk; runs in a thread of the pool. */
+export function sumFile(path: string): FileSums | TaskFailure {
+  try {
+    const fd = guarded(`read ${path}`, () => openSync(path, 'r'))
+    try {
+      const summer = new Summer()
+      for (;;) {
+        const read = guarded(`read ${path}`, () => readSync(fd, buffer, 0, buffer.byteLength, null))
+        if (read === 0) return summer.finish()
+        summer.update(buffer.subarray(0, read))
+      }
+    } finally {
+      closeSync(fd)
+    }
+  } catch (error) {
+    return failure(error, `read ${path}`)
+  }
+}
+
+function failure(error: unknown, doing: string): TaskFailure {
+  const { code, message } = ioError(doing, error)
+  return { error: { code, message } }
 }

@@ -1,0 +1,93 @@
+import { availableParallelism } from 'node:os'
+import { Piscina } from 'piscina'
+import { AssetError, throwIfAborted } from '../core/errors.js'
+import { LEAF } from '../core/limits.js'
+import type { LongCall } from '../core/progress.js'
+import { fileDag } from './dag.js'
+import type { PieceSums, TaskFailure } from './file-worker.js'
+import { batchPieces, type PlannedFile } from './pieces.js'
+import { type AssetFile, type FileSums, joinSums } from './sums.js'
+
+const BATCH = 32 * LEAF
+
+/** A file that was written, with all that is known of its bytes. */
+export interface WrittenFile extends AssetFile {
+  readonly sums: FileSums
+}
+
+/**
+ * Runs one task per input on all cores, as many at a time as there are threads, so that nothing piles up in memory.
+ * The first failure stops the rest and is thrown as the AssetError that it was in its thread.
+ */
+async function runTasks<In, Out>(
+  name: string,
+  inputs: readonly In[],
+  onDone: (output: Out, input: In) => void,
+  signal?: AbortSignal,
+): Promise<void> {
+  const threads = Math.min(availableParallelism(), inputs.length)
+  if (threads === 0) return
+  const pool = new Piscina({ filename: new URL('./file-worker.js', import.meta.url).href, minThreads: threads, maxThreads: threads })
+  try {
+    let next = 0
+    const lane = async () => {
+      while (next < inputs.length) {
+        throwIfAborted(signal, 'write or verify the asset')
+        const input = inputs[next++]!
+        const output: Out | TaskFailure = await pool.run(input, { name })
+        if (typeof output === 'object' && output !== null && 'error' in output) {
+          next = inputs.length
+          throw new AssetError(output.error.code, output.error.message)
+        }
+        onDone(output as Out, input)
+      }
+    }
+    const lanes = await Promise.allSettled(Array.from({ length: threads }, lane))
+    for (const outcome of lanes) if (outcome.status === 'rejected') throw outcome.reason
+  } finally {
+    await pool.destroy()
+  }
+}
+
+/**
+ * Writes and hashes files on all cores, each byte read once; memory is a few buffers per thread, whatever the sizes.
+ * `targetOf` gives the path on disk, whose folder must exist. Files are synced to disk when this resolves.
+ * @throws AssetError 'CORRUPT' where a source changed under it, 'IO', 'ABORTED'; what was written so far is the caller's to remove.
+ */
+export async function writeFiles(
+  files: readonly PlannedFile[],
+  targetOf: (path: string) => string,
+  options: LongCall = {},
+): Promise<WrittenFile[]> {
+  const total = files.reduce((sum, file) => sum + file.size, 0)
+  const runs: Map<number, FileSums>[] = files.map(() => new Map())
+  let done = 0
+  const onDone = (pieces: PieceSums[]) => {
+    for (const { file, at, sums } of pieces) {
+      runs[file]!.set(at, sums)
+      done += sums.size
+    }
+    options.onProgress?.({ phase: 'write', done, total })
+  }
+  await runTasks('writePieces', batchPieces(files, targetOf, BATCH), onDone, options.signal)
+  return Promise.all(
+    files.map(async ({ path, size }, index) => {
+      const sums = joinSums([...runs[index]!].sort(([a], [b]) => a - b).map(([, run]) => run))
+      return { path, size, sums, cid: (await fileDag(sums)).cid }
+    }),
+  )
+}
+
+/** Sums up files as they are on disk, on all cores. @throws AssetError 'NOT_FOUND' | 'IO' | 'ABORTED' */
+export async function sumFiles(paths: readonly string[], sizes: readonly number[], options: LongCall = {}): Promise<FileSums[]> {
+  const sums = new Map<string, FileSums>()
+  const total = sizes.reduce((sum, size) => sum + size, 0)
+  let done = 0
+  const onDone = (result: FileSums, path: string) => {
+    sums.set(path, result)
+    done += result.size
+    options.onProgress?.({ phase: 'verify', done, total })
+  }
+  await runTasks('sumFile', paths, onDone, options.signal)
+  return paths.map((path) => sums.get(path)!)
+}

@@ -1,0 +1,98 @@
+import { open, readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { AssetError, ioError } from '../core/errors.js'
+import { compareUtf8 } from '../core/paths.js'
+import type { LongCall } from '../core/progress.js'
+import { readExactly } from '../core/read.js'
+import type { Checkpoint, SourceFile, TensorRef } from '../sources/checkpoint.js'
+import { isCopied } from '../sources/hf.js'
+import { readSafetensorsHeader } from '../sources/safetensors.js'
+import { fileDag } from './dag.js'
+import { sumFiles, type WrittenFile, writeFiles } from './file-pool.js'
+import { layoutFragment } from './fragment-codec.js'
+import { planModelAsset } from './model-asset.js'
+import { moduleTree } from './module-tree.js'
+import { sealAsset, type WrittenAsset } from './write-asset.js'
+
+/**
+ * Makes an asset of a folder that holds canonical fragments under `modules/` and the copied files: checks every
+ * fragment's bytes, path and names, writes the index, the graph where the family is known, and the manifest.
+ * @throws AssetError 'BAD_INPUT' for a fragment that is not canonical or lies where its tensors don't belong.
+ */
+export async function sealFolder(folder: string, options: LongCall & { name?: string | undefined } = {}): Promise<WrittenAsset> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch((error: unknown) => {
+    throw ioError(`open ${folder}`, error)
+  })
+  const paths = entries
+    .filter((entry) => !entry.isDirectory())
+    .map((entry) => join(entry.parentPath, entry.name).slice(join(folder, '/').length).replaceAll('\\', '/'))
+    .sort(compareUtf8)
+  const tensors = new Map<string, TensorRef>()
+  for (const path of paths.filter((path) => path.startsWith('modules/'))) await readFragment(folder, path, tensors)
+  const copies = new Map<string, SourceFile>()
+  for (const path of paths.filter(isCopied)) copies.set(path, await factsOf(join(folder, path)))
+  const checkpoint: Checkpoint = { folder, tensors, copies }
+  const plan = planModelAsset(checkpoint, options)
+  checkPlaces(checkpoint)
+  // What lies there already is only hashed; the rest (index, graph) is written.
+  const present = plan.files.filter(({ path }) => path.startsWith('modules/') || copies.has(path))
+  const made = plan.files.filter((file) => !present.includes(file))
+  const sums = await sumFiles(
+    present.map(({ path }) => join(folder, path)),
+    present.map(({ size }) => size),
+    options,
+  )
+  const hashed: WrittenFile[] = await Promise.all(
+    present.map(async ({ path }, index) => ({ path, size: sums[index]!.size, sums: sums[index]!, cid: (await fileDag(sums[index]!)).cid })),
+  )
+  const written = await writeFiles(made, (path) => join(folder, path), options)
+  return sealAsset(plan, [...hashed, ...written], folder)
+}
+
+async function readFragment(folder: string, path: string, tensors: Map<string, TensorRef>): Promise<void> {
+  const file = await factsOf(join(folder, path))
+  const handle = await open(file.path, 'r')
+  try {
+    const header = await readSafetensorsHeader(handle, file.size, path)
+    const layout = layoutFragment([...header.tensors].map(([name, { dtype, shape }]) => ({ name, dtype, shape })))
+    const found = new Uint8Array(Math.min(layout.header.byteLength, file.size))
+    await readExactly(handle, found, 0, path)
+    if (layout.size !== file.size || Buffer.compare(found, layout.header) !== 0) {
+      throw new AssetError(
+        'BAD_INPUT',
+        `Cannot seal ${path}: it is safetensors but not a canonical fragment; let "masset fragment" write it`,
+      )
+    }
+    for (const [name, tensor] of header.tensors) {
+      if (tensors.has(name))
+        throw new AssetError('BAD_INPUT', `Cannot seal ${path}: tensor ${JSON.stringify(name)} is in ${tensors.get(name)!.file.path} too`)
+      tensors.set(name, { ...tensor, file })
+    }
+  } finally {
+    await handle.close()
+  }
+}
+
+function checkPlaces({ folder, tensors }: Checkpoint): void {
+  for (const module of moduleTree(tensors.keys())) {
+    for (const name of module.tensors) {
+      const expected = join(folder, module.path)
+      const found = tensors.get(name)!.file.path
+      if (found !== expected)
+        throw new AssetError('BAD_INPUT', `Cannot seal ${found}: tensor ${JSON.stringify(name)} belongs into ${module.path}`)
+    }
+  }
+}
+
+async function factsOf(path: string): Promise<SourceFile> {
+  const handle = await open(path, 'r').catch((error: unknown) => {
+    throw ioError(`open ${path}`, error)
+  })
+  try {
+    const facts = await handle.stat()
+    if (!facts.isFile()) throw new AssetError('BAD_INPUT', `Cannot seal ${path}: it is not a file`)
+    return { path, size: facts.size, mtimeMs: facts.mtimeMs, ino: facts.ino }
+  } finally {
+    await handle.close()
+  }
+}

@@ -1,0 +1,93 @@
+import { randomBytes } from 'node:crypto'
+import { mkdir, open, readdir, rename, rm, rmdir } from 'node:fs/promises'
+import { basename, dirname, join, resolve } from 'node:path'
+import type { CID } from 'multiformats/cid'
+import { AssetError, ioError, systemCode } from '../core/errors.js'
+import type { LongCall } from '../core/progress.js'
+import { type DagNode, folderDag } from './dag.js'
+import { type WrittenFile, writeFiles } from './file-pool.js'
+import { encodeManifest, MANIFEST, type Manifest } from './manifest.js'
+import type { PlannedAsset } from './model-asset.js'
+import { plannedFile } from './pieces.js'
+
+/** An asset that lies in a folder, complete: its CID, manifest, files (the manifest among them) and folder blocks. */
+export interface WrittenAsset {
+  readonly cid: CID
+  readonly manifest: Manifest
+  readonly files: readonly WrittenFile[]
+  readonly nodes: readonly DagNode[]
+}
+
+/** Writes a planned asset into an existing empty folder, the manifest last; everything is synced to disk. @throws AssetError */
+export async function writeAsset(plan: PlannedAsset, folder: string, options: LongCall = {}): Promise<WrittenAsset> {
+  const targetOf = (path: string) => join(folder, path)
+  const folders = new Set(plan.files.map(({ path }) => dirname(targetOf(path))))
+  for (const path of folders) {
+    await mkdir(path, { recursive: true }).catch((error: unknown) => {
+      throw ioError(`create ${path}`, error)
+    })
+  }
+  const files = await writeFiles(plan.files, targetOf, options)
+  return sealAsset(plan, files, folder)
+}
+
+/** Writes the manifest over files that are in the folder already, and gives the asset that the folder now is. */
+export async function sealAsset(about: Omit<Manifest, 'files'>, files: readonly WrittenFile[], folder: string): Promise<WrittenAsset> {
+  const { kind, name, main, config } = about
+  const byPath = new Map(files.map(({ path, cid, size }) => [path, { path, cid, size }]))
+  const manifest = {
+    kind,
+    files: byPath,
+    ...(name !== undefined && { name }),
+    ...(main !== undefined && { main }),
+    ...(config !== undefined && { config }),
+  }
+  const [written] = await writeFiles([plannedFile(MANIFEST, [{ bytes: encodeManifest(manifest) }])], (path) => join(folder, path))
+  const all = [...files, written!]
+  const { cid, nodes } = await folderDag(all)
+  return { cid, manifest, files: all, nodes }
+}
+
+/**
+ * Writes a planned asset as a new folder `out`: into a sibling first, renamed when it is complete, so that nothing
+ * half-written ever has the name.
+ * @throws AssetError 'BAD_USAGE' where `out` exists and is not empty; 'IO' (a full disk, ...); nothing stays then.
+ */
+export async function writeAssetFolder(plan: PlannedAsset, out: string, options: LongCall = {}): Promise<WrittenAsset> {
+  const target = resolve(out)
+  await checkVacant(target)
+  const staging = join(dirname(target), `.${basename(target)}.partial-${process.pid}-${randomBytes(4).toString('hex')}`)
+  try {
+    await mkdir(staging, { recursive: true })
+    const written = await writeAsset(plan, staging, options)
+    await rmdir(target).catch(() => undefined)
+    await rename(staging, target)
+    await syncFolder(dirname(target))
+    return written
+  } catch (error) {
+    await rm(staging, { recursive: true, force: true })
+    throw ioError(`write the asset folder ${out}`, error)
+  }
+}
+
+async function checkVacant(target: string): Promise<void> {
+  try {
+    if ((await readdir(target)).length === 0) return
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return
+    if (systemCode(error) !== 'ENOTDIR') throw ioError(`write ${target}`, error)
+  }
+  throw new AssetError('BAD_USAGE', `Cannot write ${target}: it exists already; name a new folder or remove it first`)
+}
+
+/** Makes the names in a folder durable; where a platform can't (Windows), the rename alone has to do. */
+export async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r').catch(() => undefined)
+  try {
+    await handle?.sync()
+  } catch (error) {
+    if (!['EISDIR', 'EPERM', 'EINVAL'].includes(systemCode(error) ?? '')) throw ioError(`write ${folder}`, error)
+  } finally {
+    await handle?.close()
+  }
+}

@@ -1,0 +1,12 @@
+/** How far a long call is; `done` and `total` are bytes. */
+export interface Progress {
+  readonly phase: 'write' | 'verify' | 'load'
+  readonly done: number
+  readonly total: number
+}
+
+/** Options of every long call. */
+export interface LongCall {
+  readonly signal?: AbortSignal | undefined
+  readonly onProgress?: ((progress: Progress) => void) | undefined
+}
