@@ -17,7 +17,7 @@ export interface WrittenFile extends AssetFile {
 
 /**
  * Runs one task per input on all cores, as many at a time as there are threads, so that nothing piles up in memory.
- * The first failure stops the rest and is thrown as the AssetError that it was in its thread.
+ * What `onDone` throws stops the rest.
  */
 async function runTasks<In, Out>(
   name: string,
@@ -34,12 +34,12 @@ async function runTasks<In, Out>(
       while (next < inputs.length) {
         throwIfAborted(signal, 'write or verify the asset')
         const input = inputs[next++]!
-        const output: Out | TaskFailure = await pool.run(input, { name })
-        if (typeof output === 'object' && output !== null && 'error' in output) {
+        try {
+          onDone(await pool.run(input, { name }), input)
+        } catch (error) {
           next = inputs.length
-          throw new AssetError(output.error.code, output.error.message)
+          throw error
         }
-        onDone(output as Out, input)
       }
     }
     const lanes = await Promise.allSettled(Array.from({ length: threads }, lane))
@@ -62,7 +62,8 @@ export async function writeFiles(
   const total = files.reduce((sum, file) => sum + file.size, 0)
   const runs: Map<number, FileSums>[] = files.map(() => new Map())
   let done = 0
-  const onDone = (pieces: PieceSums[]) => {
+  const onDone = (pieces: PieceSums[] | TaskFailure) => {
+    if ('error' in pieces) throw new AssetError(pieces.error.code, pieces.error.message)
     for (const { file, at, sums } of pieces) {
       runs[file]!.set(at, sums)
       done += sums.size
@@ -78,14 +79,17 @@ export async function writeFiles(
   )
 }
 
-/** Sums up files as they are on disk, on all cores. @throws AssetError 'NOT_FOUND' | 'IO' | 'ABORTED' */
-export async function sumFiles(paths: readonly string[], sizes: readonly number[], options: LongCall = {}): Promise<FileSums[]> {
-  const sums = new Map<string, FileSums>()
-  const total = sizes.reduce((sum, size) => sum + size, 0)
+/**
+ * Sums up files as they are on disk, on all cores; one that can't be read gives its error, the others go on.
+ * `total` is what progress is measured against, in bytes.
+ * @throws AssetError 'ABORTED'
+ */
+export async function sumFiles(paths: readonly string[], total: number, options: LongCall = {}): Promise<(FileSums | AssetError)[]> {
+  const sums = new Map<string, FileSums | AssetError>()
   let done = 0
-  const onDone = (result: FileSums, path: string) => {
-    sums.set(path, result)
-    done += result.size
+  const onDone = (result: FileSums | TaskFailure, path: string) => {
+    sums.set(path, 'error' in result ? new AssetError(result.error.code, result.error.message) : result)
+    done += 'error' in result ? 0 : result.size
     options.onProgress?.({ phase: 'verify', done, total })
   }
   await runTasks('sumFile', paths, onDone, options.signal)

@@ -37,14 +37,18 @@ export async function sealFolder(folder: string, options: LongCall & { name?: st
   // What lies there already is only hashed; the rest (index, graph) is written.
   const present = plan.files.filter(({ path }) => path.startsWith('modules/') || copies.has(path))
   const made = plan.files.filter((file) => !present.includes(file))
+  const total = present.reduce((sum, { size }) => sum + size, 0)
   const sums = await sumFiles(
     present.map(({ path }) => join(folder, path)),
-    present.map(({ size }) => size),
+    total,
     options,
   )
-  const hashed: WrittenFile[] = await Promise.all(
-    present.map(async ({ path }, index) => ({ path, size: sums[index]!.size, sums: sums[index]!, cid: (await fileDag(sums[index]!)).cid })),
-  )
+  const hashed: WrittenFile[] = []
+  for (const [index, { path }] of present.entries()) {
+    const found = sums[index]!
+    if (found instanceof AssetError) throw found
+    hashed.push({ path, size: found.size, sums: found, cid: (await fileDag(found)).cid })
+  }
   const written = await writeFiles(made, (path) => join(folder, path), options)
   return sealAsset(plan, [...hashed, ...written], folder)
 }

@@ -1,0 +1,51 @@
+import { planModelAsset } from '../asset/model-asset.js'
+import { sealFolder } from '../asset/seal.js'
+import { type WrittenAsset, writeAssetFolder } from '../asset/write-asset.js'
+import { AssetError } from '../core/errors.js'
+import type { LongCall } from '../core/progress.js'
+import { openHuggingFace } from '../sources/hf.js'
+import type { Store } from '../store/store.js'
+
+/** Where a fragmented checkpoint goes, and what it is called. */
+export interface FragmentOptions extends LongCall {
+  /** write into this store */
+  readonly store?: Store | undefined
+  /** write as this new folder */
+  readonly out?: string | undefined
+  /** a name for people, kept in the manifest; it changes the CID */
+  readonly name?: string | undefined
+}
+
+/** What was made: the CID of the asset folder, its files, and their bytes. */
+export interface FragmentResult {
+  readonly cid: string
+  readonly files: number
+  readonly bytes: number
+}
+
+/**
+ * Splits a Hugging Face checkpoint folder (safetensors, single or sharded) by module keys into an asset, into a store or
+ * a new folder. The same weights give the same CID on every run and machine. Memory stays bounded: tensors are
+ * streamed in ranges, never loaded.
+ * @throws AssetError 'BAD_USAGE' without `store` or `out`; 'NOT_FOUND', 'BAD_INPUT', 'LIMIT', 'CORRUPT', 'IO', 'ABORTED'; nothing half-written stays.
+ */
+export async function fragment(folder: string, options: FragmentOptions): Promise<FragmentResult> {
+  const { store, out, name } = options
+  if ((store === undefined) === (out === undefined)) {
+    throw new AssetError('BAD_USAGE', 'Cannot fragment without knowing where to: give either a store or an out folder')
+  }
+  const plan = planModelAsset(await openHuggingFace(folder), { name })
+  return summary(store ? await store.write(plan, options) : await writeAssetFolder(plan, out!, options))
+}
+
+/**
+ * Makes an asset, in place, of a folder of canonical fragments under `modules/` plus config files that a tool wrote itself.
+ * @throws AssetError 'BAD_INPUT' for a fragment that is not canonical or lies in the wrong place
+ */
+export async function seal(folder: string, options: LongCall & { readonly name?: string | undefined } = {}): Promise<FragmentResult> {
+  return summary(await sealFolder(folder, options))
+}
+
+function summary({ cid, files }: WrittenAsset): FragmentResult {
+  return { cid: String(cid), files: files.length, bytes: files.reduce((sum, file) => sum + file.size, 0) }
+}

@@ -1,0 +1,138 @@
+import type { Command } from 'commander'
+import { type Comparison, compare, fragment, type Inspection, inspect, openStore, seal, verify } from '../api/index.js'
+import { formatBytes } from '../core/bytes.js'
+import { AssetError } from '../core/errors.js'
+import { cancellable } from './cancel.js'
+import { note, print, progressBar, table } from './output.js'
+
+/** Commands that make, look at and check assets: fragment, seal, inspect, verify, ls, rm. */
+export function addAssetCommands(program: Command): void {
+  program
+    .command('fragment')
+    .description('split a Hugging Face checkpoint folder by module into a content-addressed asset')
+    .argument('<dir>', 'folder with model.safetensors or its shards')
+    .option('--out <folder>', 'write the asset as a new folder')
+    .option('--store', 'write the asset into the local store')
+    .option('--name <name>', 'a name kept in the manifest')
+    .option('--json', 'print JSON')
+    .addHelpText('after', '\nExamples:\n  $ masset fragment models/demo --store\n  $ masset fragment models/demo --out demo-asset')
+    .action(async (dir: string, options: { out?: string; store?: boolean; name?: string; json?: boolean }) => {
+      if ((options.out === undefined) === !options.store)
+        throw new AssetError('BAD_USAGE', 'Cannot fragment without knowing where to: give either --store or --out FOLDER')
+      const store = options.store ? await openStore() : undefined
+      const result = await withProgress((call) => fragment(dir, { ...call, store, out: options.out, name: options.name }))
+      note(`${result.files} files, ${formatBytes(result.bytes)}`)
+      print(options.json ? JSON.stringify(result) : result.cid)
+    })
+  program
+    .command('seal')
+    .description('make an asset, in place, of a folder of canonical fragments under modules/ plus config files')
+    .argument('<folder>')
+    .option('--name <name>', 'a name kept in the manifest')
+    .option('--json', 'print JSON')
+    .addHelpText('after', '\nExample:\n  $ masset seal my-fragments')
+    .action(async (folder: string, options: { name?: string; json?: boolean }) => {
+      const result = await withProgress((call) => seal(folder, { ...call, name: options.name }))
+      note(`${result.files} files, ${formatBytes(result.bytes)}`)
+      print(options.json ? JSON.stringify(result) : result.cid)
+    })
+  program
+    .command('inspect')
+    .description('print the module tree of an asset, or what two assets share')
+    .argument('<asset>', 'CID or folder')
+    .argument('[other]', 'a second asset to compare with')
+    .option('--json', 'print JSON')
+    .addHelpText('after', '\nExamples:\n  $ masset inspect demo-asset\n  $ masset inspect bafy... bafy...')
+    .action(async (asset: string, other: string | undefined, options: { json?: boolean }) => {
+      if (other !== undefined) {
+        const comparison = await compare(asset, other)
+        print(options.json ? JSON.stringify(comparison) : comparisonText(comparison))
+      } else {
+        const found = await inspect(asset)
+        print(options.json ? JSON.stringify(found) : inspectionText(found))
+      }
+    })
+  program
+    .command('verify')
+    .description('read every byte of an asset and compare it with its CIDs')
+    .argument('<asset>', 'CID or folder')
+    .option('--json', 'print JSON')
+    .addHelpText('after', '\nExample:\n  $ masset verify demo-asset')
+    .action(async (asset: string, options: { json?: boolean }) => {
+      const result = await withProgress((call) => verify(asset, call))
+      if (options.json) print(JSON.stringify(result))
+      else if (result.damage.length === 0) print(`${result.cid} is sound: ${result.files} files, ${formatBytes(result.bytes)}`)
+      for (const line of result.damage) note(`masset: ${line}`)
+      if (result.damage.length > 0) process.exitCode = 1
+    })
+}
+
+/** Commands that look after the store: ls, rm. */
+export function addStoreCommands(program: Command): void {
+  program
+    .command('ls')
+    .description('list the assets in the local store')
+    .option('--json', 'print JSON')
+    .action(async (options: { json?: boolean }) => {
+      const assets = await (await openStore()).list()
+      if (options.json) print(JSON.stringify(assets))
+      else if (assets.length === 0) note('the store is empty; "masset fragment DIR --store" adds an asset')
+      else print(table(assets.map(({ cid, kind, size, name }) => [cid, kind, formatBytes(size), name ?? ''])))
+    })
+  program
+    .command('rm')
+    .description('remove assets from the local store, and the files that no other asset needs')
+    .argument('<cid...>')
+    .option('--json', 'print JSON')
+    .addHelpText('after', '\nExample:\n  $ masset rm bafy...')
+    .action(async (cids: string[], options: { json?: boolean }) => {
+      const store = await openStore()
+      for (const cid of cids) {
+        const freed = await store.remove(cid)
+        if (options.json) print(JSON.stringify({ cid, freed }))
+        else note(`removed ${cid}, ${formatBytes(freed)} freed`)
+      }
+    })
+}
+
+async function withProgress<T>(
+  call: (options: { signal: AbortSignal; onProgress: ReturnType<typeof progressBar>['onProgress'] }) => Promise<T>,
+): Promise<T> {
+  const bar = progressBar()
+  try {
+    return await cancellable((signal) => call({ signal, onProgress: bar.onProgress }))
+  } finally {
+    bar.stop()
+  }
+}
+
+function inspectionText({ cid, kind, name, size, parameters, modules, files }: Inspection): string {
+  const rows = modules.map((module) => [
+    module.key || '(root)',
+    module.parameters,
+    module.dtypes.join(','),
+    formatBytes(module.size),
+    module.cid,
+  ])
+  return [
+    `${kind}${name === undefined ? '' : ` ${name}`}  ${cid}`,
+    `${parameters} parameters in ${modules.length} modules, ${formatBytes(size)}`,
+    '',
+    table([['module', 'parameters', 'dtype', 'bytes', 'cid'], ...rows]),
+    '',
+    table(files.map((file) => [file.path, formatBytes(file.size), file.cid])),
+  ].join('\n')
+}
+
+function comparisonText({ a, b, shared, sharedBytes, onlyA, onlyB, changed }: Comparison): string {
+  const section = (title: string, paths: readonly string[]) =>
+    paths.length === 0 ? [] : [`${title}:`, ...paths.map((path) => `  ${path}`)]
+  return [
+    `A ${a}`,
+    `B ${b}`,
+    `shared by content: ${shared} files, ${formatBytes(sharedBytes)}`,
+    ...section('changed', changed),
+    ...section('only in A', onlyA),
+    ...section('only in B', onlyB),
+  ].join('\n')
+}

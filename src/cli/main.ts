@@ -1,0 +1,37 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs'
+import { Command, CommanderError } from 'commander'
+import { AssetError } from '../core/errors.js'
+import { addAssetCommands, addStoreCommands } from './asset-commands.js'
+import { addDemoCommand } from './demo-command.js'
+import { addDoctorCommand } from './doctor-command.js'
+import { note } from './output.js'
+
+// Exit codes: 0 done, 1 failed, 2 wrong usage.
+const { version } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as { version: string }
+
+const program = new Command('masset')
+  .description('Machine-learning models as content-addressed module fragments')
+  .version(version)
+  .showHelpAfterError('(masset --help shows what there is)')
+  .exitOverride()
+  .addHelpText('after', '\nExamples:\n  $ masset fragment models/demo --store\n  $ masset inspect bafy...\n  $ masset verify bafy...')
+
+addAssetCommands(program)
+addStoreCommands(program)
+addDoctorCommand(program)
+addDemoCommand(program)
+for (const command of program.commands) command.exitOverride()
+
+// A reader that closes the pipe early (head) is not a failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))
+
+try {
+  await program.parseAsync()
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2
+  else {
+    note(`masset: ${error instanceof Error ? error.message : String(error)}`)
+    process.exitCode = error instanceof AssetError && error.code === 'BAD_USAGE' ? 2 : 1
+  }
+}

@@ -1,0 +1,50 @@
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+
+/**
+ * Where a store keeps what. A file is one contiguous file under its CID with its sums beside it; a folder's dag-pb
+ * blocks are nodes; an entry under `assets` says that all that this root needs is there.
+ */
+export class StoreLayout {
+  constructor(readonly root: string) {}
+
+  get assets(): string {
+    return join(this.root, 'assets')
+  }
+
+  get pins(): string {
+    return join(this.root, 'pins')
+  }
+
+  get staging(): string {
+    return join(this.root, 'tmp')
+  }
+
+  file(cid: string): string {
+    return join(this.root, 'files', cid.slice(-2), cid)
+  }
+
+  sidecar(cid: string): string {
+    return `${this.file(cid)}.sums`
+  }
+
+  node(cid: string): string {
+    return join(this.root, 'nodes', cid.slice(-2), cid)
+  }
+
+  asset(cid: string): string {
+    return join(this.assets, cid)
+  }
+
+  pin(cid: string): string {
+    return join(this.pins, cid)
+  }
+}
+
+/** The default store: `$MODULE_ASSETS_HOME`, else the platform's folder for application data. */
+export function defaultStorePath(env: NodeJS.ProcessEnv = process.env): string {
+  if (env.MODULE_ASSETS_HOME) return env.MODULE_ASSETS_HOME
+  if (process.platform === 'win32') return join(env.LOCALAPPDATA ?? join(homedir(), 'AppData', 'Local'), 'module-assets')
+  if (process.platform === 'darwin') return join(homedir(), 'Library', 'Application Support', 'module-assets')
+  return join(env.XDG_DATA_HOME || join(homedir(), '.local', 'share'), 'module-assets')
+}

@@ -1,0 +1,123 @@
+import { open, stat } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { fileDag, folderDag } from '../asset/dag.js'
+import { decodeManifest, MANIFEST, type Manifest } from '../asset/manifest.js'
+import { type AssetFile, type FileSums, Summer } from '../asset/sums.js'
+import { isCid, parseCid } from '../core/cid.js'
+import { AssetError, ioError } from '../core/errors.js'
+import { LEAF, LIMITS } from '../core/limits.js'
+import { readSmallFile } from '../core/read.js'
+import { FragmentFile } from './fragment-file.js'
+import type { Store } from './store.js'
+
+/** An asset that can be read, wherever its files are. */
+export interface OpenAsset {
+  /** the CID of the folder, as its manifest describes it */
+  readonly cid: string
+  readonly manifest: Manifest
+  /** for messages: the CID, or the path of the folder */
+  readonly where: string
+  /** the path of a file on disk */
+  pathOf(file: AssetFile): string
+  /** a whole file of at most `limit` bytes, verified against its CID */
+  readFile(path: string, limit?: number): Promise<Uint8Array<ArrayBuffer>>
+  /** a file for reading by ranges, every page verified */
+  open(path: string): Promise<FragmentFile>
+}
+
+/**
+ * Opens an asset by CID from the store, or by the path of an asset folder.
+ * @throws AssetError 'NOT_FOUND' | 'BAD_INPUT' | 'CORRUPT'
+ */
+export async function openAsset(cidOrPath: string, getStore: () => Promise<Store>): Promise<OpenAsset> {
+  const folder = await stat(cidOrPath).catch(() => undefined)
+  if (folder === undefined && isCid(cidOrPath)) return openStored(String(parseCid(cidOrPath)), await getStore())
+  if (!folder?.isDirectory()) {
+    throw new AssetError(
+      'NOT_FOUND',
+      `Cannot open ${cidOrPath}: it is neither the CID of an asset nor a folder; check the path ("masset ls" shows the CIDs)`,
+    )
+  }
+  return openFolder(resolve(cidOrPath))
+}
+
+async function openStored(cid: string, store: Store): Promise<OpenAsset> {
+  const manifest = await store.manifest(cid)
+  const pathOf = (file: AssetFile) => store.layout.file(String(file.cid))
+  return reader({ cid, manifest, where: cid, pathOf }, (file) => store.sums(String(file.cid), file.size))
+}
+
+async function openFolder(folder: string): Promise<OpenAsset> {
+  const bytes = await readSmallFile(join(folder, MANIFEST), LIMITS.json).catch((error: AssetError) => {
+    if (error.code !== 'NOT_FOUND') throw error
+    throw new AssetError(
+      'NOT_FOUND',
+      `Cannot open ${folder}: it has no ${MANIFEST}; if it is a checkpoint, run "masset fragment ${folder} --store" first`,
+      { cause: error },
+    )
+  })
+  const manifest = decodeManifest(bytes, join(folder, MANIFEST))
+  const summer = new Summer()
+  summer.update(bytes)
+  const manifestFile = { path: MANIFEST, cid: (await fileDag(summer.finish())).cid, size: bytes.byteLength }
+  const cid = String((await folderDag([...manifest.files.values(), manifestFile])).cid)
+  return reader({ cid, manifest, where: folder, pathOf: (file) => join(folder, file.path) }, async () => undefined)
+}
+
+function reader(
+  asset: Pick<OpenAsset, 'cid' | 'manifest' | 'where' | 'pathOf'>,
+  known: (file: AssetFile) => Promise<FileSums | undefined>,
+): OpenAsset {
+  const fileAt = (path: string): AssetFile => {
+    const file = asset.manifest.files.get(path)
+    if (!file) throw new AssetError('MISSING', `Cannot read ${path} of ${asset.where}: the asset has no such file`)
+    return file
+  }
+  const verified = new Map<string, Promise<FileSums>>()
+  // A folder has no checksums beside its files, and sums in the store may be lost: then the file is hashed once, before its first use.
+  const sumsOf = (file: AssetFile): Promise<FileSums> => {
+    const sums = verified.get(file.path) ?? known(file).then((sums) => sums ?? sumVerified(asset, file))
+    verified.set(file.path, sums)
+    return sums
+  }
+  return {
+    ...asset,
+    async readFile(path, limit = LIMITS.json) {
+      const file = fileAt(path)
+      const bytes = await readSmallFile(asset.pathOf(file), limit)
+      const summer = new Summer()
+      summer.update(bytes)
+      await checkCid(asset, file, summer.finish())
+      return bytes
+    },
+    async open(path) {
+      const file = fileAt(path)
+      const { pages } = await sumsOf(file)
+      return FragmentFile.open(asset.pathOf(file), `${path} of ${asset.where}`, file.size, pages)
+    },
+  }
+}
+
+async function sumVerified(asset: Pick<OpenAsset, 'where' | 'pathOf'>, file: AssetFile): Promise<FileSums> {
+  const handle = await open(asset.pathOf(file), 'r').catch((error: unknown) => {
+    throw ioError(`open ${file.path} of ${asset.where}`, error)
+  })
+  try {
+    const summer = new Summer()
+    for await (const bytes of handle.createReadStream({ autoClose: false, highWaterMark: LEAF })) summer.update(bytes as Uint8Array)
+    const sums = summer.finish()
+    await checkCid(asset, file, sums)
+    return sums
+  } finally {
+    await handle.close()
+  }
+}
+
+/** @throws AssetError 'CORRUPT' where the bytes are not those of the CID */
+export async function checkCid(asset: Pick<OpenAsset, 'where'>, file: AssetFile, sums: FileSums): Promise<void> {
+  const found = sums.size === file.size ? (await fileDag(sums)).cid : undefined
+  if (found === undefined || !found.equals(file.cid)) {
+    const why = found ? `its content is ${found}, expected ${file.cid}` : `it has ${sums.size} bytes, expected ${file.size}`
+    throw new AssetError('CORRUPT', `Cannot read ${file.path} of ${asset.where}: it is damaged (${why}); get the asset again`)
+  }
+}

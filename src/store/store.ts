@@ -1,0 +1,215 @@
+import { access, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { lock } from 'proper-lockfile'
+import { folderDag } from '../asset/dag.js'
+import { decodeManifest, MANIFEST, type Manifest } from '../asset/manifest.js'
+import type { PlannedAsset } from '../asset/model-asset.js'
+import type { FileSums } from '../asset/sums.js'
+import { type WrittenAsset, writeAsset } from '../asset/write-asset.js'
+import { parseCid } from '../core/cid.js'
+import { AssetError, ioError } from '../core/errors.js'
+import { LIMITS } from '../core/limits.js'
+import type { LongCall } from '../core/progress.js'
+import { readSmallFile } from '../core/read.js'
+import { makeStaging, sweepStaging, syncFoldersOf, writeDurably } from './durable.js'
+import { defaultStorePath, StoreLayout } from './layout.js'
+import { decodeSidecar, encodeSidecar } from './sidecar.js'
+
+/** An asset in the store, for listings. */
+export interface StoredAsset {
+  readonly cid: string
+  readonly kind: string
+  readonly name?: string
+  /** bytes of all its files; files shared with other assets count in each */
+  readonly size: number
+  readonly pinned: boolean
+}
+
+/**
+ * Content-addressed files of assets on disk. What is present is complete and was verified when it arrived; several
+ * processes may write at once.
+ */
+export class Store {
+  private constructor(readonly layout: StoreLayout) {}
+
+  /** Opens the store at `path`, made where it is missing. @throws AssetError 'IO' */
+  static async open(path: string = defaultStorePath()): Promise<Store> {
+    const layout = new StoreLayout(path)
+    try {
+      for (const folder of [layout.assets, layout.pins, layout.staging]) await mkdir(folder, { recursive: true })
+    } catch (error) {
+      throw ioError(`open the store ${path}`, error)
+    }
+    await sweepStaging(layout.staging)
+    return new Store(layout)
+  }
+
+  get path(): string {
+    return this.layout.root
+  }
+
+  /** True where the asset with this CID is present and complete. */
+  has(cid: string): Promise<boolean> {
+    return exists(this.layout.asset(String(parseCid(cid))))
+  }
+
+  /** Writes a planned asset into the store; files that are there already are kept. Nothing stays of a failed call. */
+  async write(plan: PlannedAsset, options: LongCall = {}): Promise<WrittenAsset> {
+    const staging = await makeStaging(this.layout.staging)
+    try {
+      const written = await writeAsset(plan, staging, options)
+      await this.exclusively(() => this.adopt(written, staging))
+      return written
+    } finally {
+      await rm(staging, { recursive: true, force: true })
+    }
+  }
+
+  /** Moves verified files in: sums before files, files before nodes, the root's entry last and each step durable. */
+  private async adopt({ cid, manifest, files, nodes }: WrittenAsset, staging: string): Promise<void> {
+    const touched: string[] = []
+    for (const { path, cid: fileCid, sums } of files) {
+      const target = this.layout.file(String(fileCid))
+      touched.push(target)
+      // A file that is there already is replaced by the same bytes, just verified: that mends a damaged one.
+      await mkdir(dirname(target), { recursive: true })
+      await writeDurably(`${target}.sums`, encodeSidecar(sums))
+      await rename(join(staging, path), target)
+    }
+    for (const { cid: nodeCid, bytes } of nodes) {
+      const target = this.layout.node(String(nodeCid))
+      touched.push(target)
+      await mkdir(dirname(target), { recursive: true })
+      await writeDurably(target, bytes)
+    }
+    await syncFoldersOf([
+      ...touched,
+      ...touched.map((path) => dirname(path)),
+      join(this.layout.root, 'files', '-'),
+      join(this.layout.root, 'nodes', '-'),
+    ])
+    const manifestFile = files.find(({ path }) => path === MANIFEST)!
+    const entry = { manifest: String(manifestFile.cid), size: manifestFile.size, kind: manifest.kind }
+    await writeDurably(this.layout.asset(String(cid)), Buffer.from(`${JSON.stringify(entry)}\n`))
+    await syncFoldersOf([this.layout.asset(String(cid))])
+  }
+
+  /**
+   * The manifest of a stored asset, checked against the asset's CID: the folder that it describes must hash to it.
+   * @throws AssetError 'NOT_FOUND' | 'CORRUPT'
+   */
+  async manifest(cid: string): Promise<Manifest> {
+    const key = String(parseCid(cid))
+    const entry = await readSmallFile(this.layout.asset(key), 4096).catch((error: AssetError) => {
+      if (error.code !== 'NOT_FOUND') throw error
+      throw new AssetError(
+        'NOT_FOUND',
+        `Cannot find ${key} in the store ${this.path}: fragment or pull it first ("masset ls" shows what is there)`,
+        { cause: error },
+      )
+    })
+    try {
+      const manifestCid = parseCid(String(JSON.parse(Buffer.from(entry).toString('utf8')).manifest))
+      const bytes = await readSmallFile(this.layout.file(String(manifestCid)), LIMITS.json)
+      const manifest = decodeManifest(bytes, `the manifest of ${key}`)
+      const root = await folderDag([...manifest.files.values(), { path: MANIFEST, cid: manifestCid, size: bytes.byteLength }])
+      if (String(root.cid) !== key) throw new AssetError('CORRUPT', `it describes ${root.cid}`)
+      return manifest
+    } catch (cause) {
+      const why = cause instanceof Error ? cause.message : String(cause)
+      throw new AssetError(
+        'CORRUPT',
+        `Cannot open ${key}: its entry in the store ${this.path} is damaged (${why}); run "masset rm ${key}" and add it again`,
+        { cause },
+      )
+    }
+  }
+
+  /** The sums of a stored file of `size` bytes; undefined where they are missing or damaged. */
+  async sums(cid: string, size: number): Promise<FileSums | undefined> {
+    const bytes = await readFile(this.layout.sidecar(cid)).catch(() => undefined)
+    return bytes && decodeSidecar(bytes, size)
+  }
+
+  /** All assets, in the order of their CIDs; damaged ones are left to `verify`. */
+  async list(): Promise<StoredAsset[]> {
+    const assets: StoredAsset[] = []
+    for (const cid of (await readdir(this.layout.assets)).filter((name) => !name.endsWith('.tmp')).sort()) {
+      const manifest = await this.manifest(cid).catch(() => undefined)
+      const size = manifest ? [...manifest.files.values()].reduce((sum, file) => sum + file.size, 0) : 0
+      const pinned = await exists(this.layout.pin(cid))
+      assets.push({ cid, kind: manifest?.kind ?? 'damaged', size, pinned, ...(manifest?.name !== undefined && { name: manifest.name }) })
+    }
+    return assets
+  }
+
+  /** Keeps an asset from being removed. @throws AssetError 'NOT_FOUND' */
+  async pin(cid: string): Promise<void> {
+    await this.manifest(cid)
+    await writeDurably(this.layout.pin(cid), new Uint8Array(0))
+  }
+
+  async unpin(cid: string): Promise<void> {
+    await rm(this.layout.pin(String(parseCid(cid))), { force: true })
+  }
+
+  /**
+   * Removes an asset and the files that no other asset needs; readers that have them open keep them. Resolves to the bytes freed.
+   * @throws AssetError 'NOT_FOUND', 'BAD_USAGE' where it is pinned
+   */
+  async remove(cid: string): Promise<number> {
+    const key = String(parseCid(cid))
+    if (!(await this.has(key))) throw new AssetError('NOT_FOUND', `Cannot remove ${key}: it is not in the store ${this.path}`)
+    if (await exists(this.layout.pin(key))) throw new AssetError('BAD_USAGE', `Cannot remove ${key}: it is pinned; unpin it first`)
+    return this.exclusively(async () => {
+      await rm(this.layout.asset(key), { force: true })
+      const needed = new Set<string>()
+      for (const other of await readdir(this.layout.assets)) {
+        const entry = JSON.parse(await readFile(this.layout.asset(other), 'utf8'))
+        needed.add(entry.manifest)
+        const bytes = await readSmallFile(this.layout.file(entry.manifest), LIMITS.json)
+        const manifest = decodeManifest(bytes)
+        for (const file of manifest.files.values()) needed.add(String(file.cid))
+        const manifestFile = { path: MANIFEST, cid: parseCid(entry.manifest), size: bytes.byteLength }
+        for (const node of (await folderDag([...manifest.files.values(), manifestFile])).nodes) needed.add(String(node.cid))
+      }
+      return (await sweepFolder(join(this.path, 'files'), needed)) + (await sweepFolder(join(this.path, 'nodes'), needed))
+    })
+  }
+
+  /** Runs one change of the store at a time, over all processes; a lock whose holder died is taken over. */
+  private async exclusively<T>(change: () => Promise<T>): Promise<T> {
+    const path = join(this.path, 'lock')
+    try {
+      await writeFile(path, '', { flag: 'a' })
+      const release = await lock(path, { stale: 15_000, retries: { retries: 600, minTimeout: 20, maxTimeout: 200 } })
+      try {
+        return await change()
+      } finally {
+        await release()
+      }
+    } catch (error) {
+      throw ioError(`change the store ${this.path}`, error)
+    }
+  }
+}
+
+async function sweepFolder(folder: string, needed: ReadonlySet<string>): Promise<number> {
+  let freed = 0
+  for (const fan of await readdir(folder).catch(() => [])) {
+    for (const name of await readdir(join(folder, fan))) {
+      if (needed.has(name.replace(/\.sums$/, ''))) continue
+      const path = join(folder, fan, name)
+      freed += (await stat(path)).size
+      await rm(path, { force: true })
+    }
+  }
+  return freed
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  )
+}

@@ -1,0 +1,59 @@
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { sumFiles } from '../asset/file-pool.js'
+import { MANIFEST } from '../asset/manifest.js'
+import type { FileSums } from '../asset/sums.js'
+import { AssetError } from '../core/errors.js'
+import type { LongCall } from '../core/progress.js'
+import { checkCid, type OpenAsset } from './open-asset.js'
+import type { Store } from './store.js'
+
+/** What `verify` found: files read, bytes read, and one line per damage (none: all is well). */
+export interface Verification {
+  readonly cid: string
+  readonly files: number
+  readonly bytes: number
+  readonly damage: readonly string[]
+}
+
+/** Reads every byte of an asset and compares it with its CIDs; in the store also the checksums beside the files, in a folder also that nothing else is there. */
+export async function verifyAsset(asset: OpenAsset, store: Store | undefined, options: LongCall = {}): Promise<Verification> {
+  const damage: string[] = []
+  const files = [...asset.manifest.files.values()]
+  const total = files.reduce((sum, file) => sum + file.size, 0)
+  const found = await sumFiles(files.map(asset.pathOf), total, options)
+  let bytes = 0
+  for (const [index, file] of files.entries()) {
+    const sums = found[index]!
+    if (sums instanceof AssetError) {
+      damage.push(sums.message)
+      continue
+    }
+    bytes += sums.size
+    await checkCid(asset, file, sums).catch((error: Error) => damage.push(error.message))
+    const kept = await store?.sums(String(file.cid), file.size)
+    if (store && !(kept && sameSums(kept, sums)))
+      damage.push(`Cannot trust the checksums beside ${file.path} of ${asset.where}: they are missing or damaged; add the asset again`)
+  }
+  if (!store) damage.push(...(await strangers(asset)))
+  return { cid: asset.cid, files: files.length, bytes, damage }
+}
+
+async function strangers(asset: OpenAsset): Promise<string[]> {
+  const entries = await readdir(asset.where, { recursive: true, withFileTypes: true })
+  return entries
+    .filter((entry) => !entry.isDirectory())
+    .map((entry) =>
+      join(entry.parentPath, entry.name)
+        .slice(asset.where.length + 1)
+        .replaceAll('\\', '/'),
+    )
+    .filter((path) => path !== MANIFEST && !asset.manifest.files.has(path))
+    .map((path) => `Cannot find ${path} of ${asset.where} in its manifest: it is not part of the asset; remove it`)
+}
+
+function sameSums(a: FileSums, b: FileSums): boolean {
+  return (
+    Buffer.compare(a.leaves, b.leaves) === 0 && a.pages.length === b.pages.length && a.pages.every((crc, page) => crc === b.pages[page])
+  )
+}
