@@ -1,12 +1,15 @@
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
-const MODELS = fileURLToPath(new URL('../../../shared/models', import.meta.url))
+// Compiled, this file is dist/test/shared.js: the repository is two folders up, the test data beside it.
+const models = new URL('../../../shared/models/', import.meta.url)
+const told = new Set<string>()
 
-/** The folder of a real checkpoint beside the project, where there is one; tests that need it skip without. */
+/** The folder of a checkpoint to test against, or undefined (with one line that says so) where it is not on this machine. */
 export function sharedModel(name: string): string | undefined {
-  const folder = `${MODELS}/${name}`
+  const folder = fileURLToPath(new URL(name, models))
   if (existsSync(folder)) return folder
-  console.warn(`skipped: the checkpoint ../shared/models/${name} is not here`)
+  if (!told.has(name)) console.warn(`skipped: ${folder} is not on this machine`)
+  told.add(name)
   return undefined
 }

@@ -1,0 +1,48 @@
+import type { Dim, Module, Value } from './build.js'
+
+// The modules that models are made of, by their PyTorch names. Compute is in float32, whatever the weights are kept in.
+
+/** Options of {@link linear}: sizes of a row of the input and of the output, whether `bias` is added, and the name of the output value. */
+export interface LinearShape {
+  readonly inputs: number
+  readonly outputs: number
+  readonly bias: boolean
+  readonly name?: string
+}
+
+/** torch.nn.Linear: x (..., inputs) times the transpose of `weight` (outputs, inputs), plus `bias`. */
+export function linear(module: Module, x: Value, { inputs, outputs, bias, name }: LinearShape): Value {
+  const weight = module.parameter('weight', [outputs, inputs])
+  const turned = module.op('Transpose', [weight], { perm: [1n, 0n] }, { dims: [inputs, outputs] })
+  return matmul(module, x, turned, outputs, bias, name)
+}
+
+/** The Conv1D of GPT-2: a linear module whose `weight` is kept as (inputs, outputs). */
+export function conv1d(module: Module, x: Value, { inputs, outputs, bias, name }: LinearShape): Value {
+  return matmul(module, x, module.parameter('weight', [inputs, outputs]), outputs, bias, name)
+}
+
+function matmul(module: Module, x: Value, weight: Value, outputs: number, bias: boolean, name: string | undefined): Value {
+  const dims = x.dims ? [...x.dims.slice(0, -1), outputs] : undefined
+  const named = name === undefined ? {} : { name }
+  const product = module.op('MatMul', [x, weight], {}, { dims, ...(bias ? {} : named) })
+  return bias ? module.op('Add', [product, module.parameter('bias', [outputs])], {}, named) : product
+}
+
+/** torch.nn.Embedding: the rows of `weight` (rows, width) that the 64-bit ids (...) name, (..., width). Rows first, then Cast: only they are read. */
+export function embedding(module: Module, ids: Value, rows: number, width: number): Value {
+  const table = module.weight('weight', [rows, width])
+  const dims: Dim[] | undefined = ids.dims && [...ids.dims, width]
+  return module.float(module.op('Gather', [table, ids], { axis: 0n }, { dims }))
+}
+
+/** RMSNorm over the last dimension: x / sqrt(mean(x^2) + epsilon) * weight. */
+export function rmsNorm(module: Module, x: Value, width: number, epsilon: number): Value {
+  return module.op('RMSNormalization', [x, module.parameter('weight', [width])], { axis: -1n, epsilon })
+}
+
+/** torch.nn.LayerNorm over the last dimension, with weight and bias; `name` for the output value where it must have one. */
+export function layerNorm(module: Module, x: Value, width: number, epsilon: number, name?: string): Value {
+  const [weight, bias] = [module.parameter('weight', [width]), module.parameter('bias', [width])]
+  return module.op('LayerNormalization', [x, weight, bias], { axis: -1n, epsilon }, name === undefined ? {} : { name })
+}

@@ -1,0 +1,67 @@
+import { fromBinary, toBinary } from '@bufbuild/protobuf'
+import { AssetError } from '../core/errors.js'
+import { LIMITS } from '../core/limits.js'
+import { checkTensor } from './external.js'
+import { type AttributeProto, type GraphProto, type ModelProto, ModelProtoSchema, type TensorProto } from './generated/onnx_pb.js'
+import { scanModel } from './scan.js'
+
+/**
+ * Reads a serialized ONNX model. Size, nesting and counts are checked before anything is allocated; then every tensor
+ * must hold what its shape says, with external data that stays inside the graph's folder.
+ * @throws AssetError 'BAD_INPUT'
+ */
+export function parseGraph(bytes: Uint8Array): ModelProto {
+  if (bytes.byteLength > LIMITS.graph) throw unreadable(`it has ${bytes.byteLength} bytes, at most ${LIMITS.graph} are read`)
+  let model: ModelProto
+  try {
+    scanModel(bytes)
+    model = fromBinary(ModelProtoSchema, bytes, { recursionLimit: LIMITS.graphDepth })
+  } catch (error) {
+    throw unreadable(error instanceof Error ? error.message : String(error), error)
+  }
+  if (!model.graph) throw unreadable('it has no graph in it')
+  for (const tensor of tensorsOf(model)) checkTensor(tensor)
+  const names = new Set<string>()
+  for (const { name } of model.graph.initializer) {
+    if (names.has(name)) throw unreadable(`two initializers are called ${JSON.stringify(name.slice(0, 200))}`)
+    names.add(name)
+  }
+  return model
+}
+
+/** The bytes of an ONNX model; the same model always gives the same bytes. */
+export function serializeGraph(model: ModelProto): Uint8Array {
+  return toBinary(ModelProtoSchema, model)
+}
+
+/** Every tensor of a model: initializers and attributes, those of subgraphs and functions too. */
+export function* tensorsOf(model: ModelProto): Generator<TensorProto> {
+  if (model.graph) yield* graphTensors(model.graph)
+  for (const { initialization, algorithm } of model.trainingInfo) {
+    if (initialization) yield* graphTensors(initialization)
+    if (algorithm) yield* graphTensors(algorithm)
+  }
+  for (const fn of model.functions) {
+    for (const node of fn.node) for (const attribute of node.attribute) yield* attributeTensors(attribute)
+    for (const attribute of fn.attributeProto) yield* attributeTensors(attribute)
+  }
+}
+
+function* graphTensors(graph: GraphProto): Generator<TensorProto> {
+  yield* graph.initializer
+  for (const { values, indices } of graph.sparseInitializer) yield* [values, indices].filter((tensor) => tensor !== undefined)
+  for (const node of graph.node) for (const attribute of node.attribute) yield* attributeTensors(attribute)
+}
+
+function* attributeTensors(attribute: AttributeProto): Generator<TensorProto> {
+  if (attribute.t) yield attribute.t
+  yield* attribute.tensors
+  const sparse = attribute.sparseTensor ? [attribute.sparseTensor, ...attribute.sparseTensors] : attribute.sparseTensors
+  for (const { values, indices } of sparse) yield* [values, indices].filter((tensor) => tensor !== undefined)
+  if (attribute.g) yield* graphTensors(attribute.g)
+  for (const graph of attribute.graphs) yield* graphTensors(graph)
+}
+
+function unreadable(why: string, cause?: unknown): AssetError {
+  return new AssetError('BAD_INPUT', `Cannot read the ONNX graph: ${why}`, { cause })
+}
