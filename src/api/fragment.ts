@@ -34,7 +34,7 @@ export async function fragment(folder: string, options: FragmentOptions): Promis
   if ((store === undefined) === (out === undefined)) {
     throw new AssetError('BAD_USAGE', 'Cannot fragment without knowing where to: give either a store or an out folder')
   }
-  const plan = planModelAsset(await openHuggingFace(folder), { name })
+  const plan = await planModelAsset(await openHuggingFace(folder), { name, signal: options.signal })
   return summary(store ? await store.write(plan, options) : await writeAssetFolder(plan, out!, options))
 }
 

@@ -1,10 +1,19 @@
 import { AssetError } from '../core/errors.js'
 import { compareUtf8 } from '../core/paths.js'
-import type { Checkpoint } from '../sources/checkpoint.js'
+import type { StateDict, WeightRef } from '../graph/weights.js'
+import type { Checkpoint, TensorRef } from '../sources/checkpoint.js'
 import { layoutFragment } from './fragment-codec.js'
-import { INDEX } from './manifest.js'
+import { GRAPH, INDEX } from './manifest.js'
+import { graphOf, readConfig } from './model-graph.js'
 import { moduleTree } from './module-tree.js'
 import { type Part, type PlannedFile, plannedFile } from './pieces.js'
+import { untie } from './ties.js'
+
+/** What {@link planModelAsset} takes beside the checkpoint. */
+export interface PlanOptions {
+  readonly name?: string | undefined
+  readonly signal?: AbortSignal | undefined
+}
 
 /** An asset before it is written: what it is, and every file but the manifest. */
 export interface PlannedAsset {
@@ -16,39 +25,50 @@ export interface PlannedAsset {
 }
 
 /**
- * Plans the model asset of a checkpoint: one fragment per module that owns tensors, the Hugging Face index, and the
- * copied files. Nothing is read but what the checkpoint's headers told.
- * @throws AssetError 'BAD_INPUT' where the checkpoint has no tensors, 'LIMIT' where a key can't be a file name.
+ * Plans the model asset of a checkpoint: one fragment per module that owns tensors, the graph where the family is
+ * known, the Hugging Face index, and the copied files. Weights are not read, but for tied tensors that are compared.
+ * @throws AssetError 'BAD_INPUT' where the checkpoint has no tensors or does not fit its config.json, 'LIMIT' where a key can't be a file name.
  */
-export function planModelAsset(checkpoint: Checkpoint, options: { name?: string | undefined } = {}): PlannedAsset {
+export async function planModelAsset(checkpoint: Checkpoint, options: PlanOptions = {}): Promise<PlannedAsset> {
   if (checkpoint.tensors.size === 0) throw new AssetError('BAD_INPUT', `Cannot fragment ${checkpoint.folder}: it holds no tensors`)
+  const config = await readConfig(checkpoint)
+  const tensors = await untie(config, checkpoint.tensors, options.signal)
+  const { files, weights } = planFragments(tensors)
+  const graph = await graphOf(checkpoint, config, weights)
+  if (graph) files.push(plannedFile(GRAPH, [{ bytes: graph }]))
+  files.push(plannedFile(INDEX, [{ bytes: indexBytes(weights) }]))
+  for (const [path, file] of checkpoint.copies) files.push(plannedFile(path, [{ file, offset: 0, length: file.size }]))
+  return {
+    kind: 'model',
+    files,
+    ...(options.name !== undefined && { name: options.name }),
+    ...(graph && { main: GRAPH }),
+    ...(config && { config: 'config.json' }),
+  }
+}
+
+/** The fragments of a state dict, and where each tensor will lie. */
+function planFragments(tensors: ReadonlyMap<string, TensorRef>): { files: PlannedFile[]; weights: StateDict } {
   const files: PlannedFile[] = []
-  const weightMap: [string, string][] = []
-  let totalSize = 0
-  for (const module of moduleTree(checkpoint.tensors.keys())) {
-    const layout = layoutFragment(module.tensors.map((name) => ({ name, ...checkpoint.tensors.get(name)! })))
+  const weights = new Map<string, WeightRef>()
+  for (const module of moduleTree(tensors.keys())) {
+    const layout = layoutFragment(module.tensors.map((name) => ({ ...tensors.get(name)!, name })))
     const parts: Part[] = [{ bytes: layout.header }]
-    for (const { name, length } of layout.tensors) {
-      const { file, offset } = checkpoint.tensors.get(name)!
-      parts.push({ file, offset, length })
-      weightMap.push([name, module.path])
-      totalSize += length
+    for (const { name, dtype, shape, offset, length } of layout.tensors) {
+      const source = tensors.get(name)!
+      parts.push({ file: source.file, offset: source.offset, length })
+      weights.set(name, { dtype, shape, location: module.path, offset, length })
     }
     files.push(plannedFile(module.path, parts))
   }
-  files.push(plannedFile(INDEX, [{ bytes: indexBytes(totalSize, weightMap) }]))
-  for (const [path, file] of checkpoint.copies) files.push(plannedFile(path, [{ file, offset: 0, length: file.size }]))
-  const config = checkpoint.copies.has('config.json')
-  return { kind: 'model', files, ...(options.name !== undefined && { name: options.name }), ...(config && { config: 'config.json' }) }
+  return { files, weights }
 }
 
 /** The bytes of model.safetensors.index.json; entries are written one by one, since a tensor may be called `__proto__`. */
-function indexBytes(totalSize: number, weightMap: [string, string][]): Uint8Array {
-  const entries = weightMap
+function indexBytes(weights: StateDict): Uint8Array {
+  const entries = [...weights]
     .sort(([a], [b]) => compareUtf8(a, b))
-    .map(([name, path]) => `    ${JSON.stringify(name)}: ${JSON.stringify(path)}`)
-  return Buffer.from(
-    `{\n  "metadata": {\n    "total_size": ${totalSize}\n  },\n  "weight_map": {\n${entries.join(',\n')}\n  }\n}\n`,
-    'utf8',
-  )
+    .map(([name, { location }]) => `    ${JSON.stringify(name)}: ${JSON.stringify(location)}`)
+  const total = [...weights.values()].reduce((sum, { length }) => sum + length, 0)
+  return Buffer.from(`{\n  "metadata": {\n    "total_size": ${total}\n  },\n  "weight_map": {\n${entries.join(',\n')}\n  }\n}\n`, 'utf8')
 }

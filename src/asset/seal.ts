@@ -32,7 +32,7 @@ export async function sealFolder(folder: string, options: LongCall & { name?: st
   const copies = new Map<string, SourceFile>()
   for (const path of paths.filter(isCopied)) copies.set(path, await factsOf(join(folder, path)))
   const checkpoint: Checkpoint = { folder, tensors, copies }
-  const plan = planModelAsset(checkpoint, options)
+  const plan = await planModelAsset(checkpoint, options)
   checkPlaces(checkpoint)
   // What lies there already is only hashed; the rest (index, graph) is written.
   const present = plan.files.filter(({ path }) => path.startsWith('modules/') || copies.has(path))
