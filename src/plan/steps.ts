@@ -1,0 +1,111 @@
+import type { GraphIndex } from '../graph/cut.js'
+
+/** Rows of a table picked by ids, read straight from the fragment: only the rows asked for. */
+export interface GatherStep {
+  readonly kind: 'gather'
+  readonly table: string
+  readonly ids: string
+  readonly output: string
+}
+
+/** A run of nodes for one engine: at most one matrix among its weights, so that little has to be in memory at once. */
+export interface SegmentStep {
+  readonly kind: 'segment'
+  /** indices into the graph's nodes */
+  readonly nodes: readonly number[]
+  /** activations that it needs, by name */
+  readonly inputs: readonly string[]
+  readonly weights: readonly string[]
+  /** values that later steps or the caller need */
+  readonly outputs: readonly string[]
+}
+
+export type Step = GatherStep | SegmentStep
+
+/** True for what is streamed or pinned by choice; vectors (norms, biases) are small and always pinned. */
+export function isMatrix(index: GraphIndex, name: string): boolean {
+  return (index.weights.get(name)?.tensor.dims.length ?? 0) >= 2
+}
+
+/**
+ * Cuts the node list, in its order, into steps. A segment ends where the next node needs a second matrix; a `Gather`
+ * along the rows of a weight is a step of its own. The cut depends on the graph alone, so results never depend on the budget.
+ */
+export function planSteps(index: GraphIndex): Step[] {
+  const steps: { step: GatherStep | { kind: 'segment'; nodes: number[] }; at: number }[] = []
+  let open: number[] = []
+  let made = new Set<string>()
+  let matrices = new Set<string>()
+  const close = () => {
+    if (open.length > 0) steps.push({ step: { kind: 'segment', nodes: open }, at: steps.length })
+    open = []
+    made = new Set()
+    matrices = new Set()
+  }
+  for (const [at, node] of index.nodes.entries()) {
+    const [table, ids] = node.input
+    const axis = node.attribute.find(({ name }) => name === 'axis')?.i ?? 0n
+    if (node.opType === 'Gather' && isMatrix(index, table!) && axis === 0n && !index.constants.has(ids!)) {
+      if (made.has(ids!)) close()
+      steps.push({ step: { kind: 'gather', table: table!, ids: ids!, output: node.output[0]! }, at: steps.length })
+      continue
+    }
+    const needed = node.input.filter((name) => isMatrix(index, name))
+    if (needed.some((name) => !matrices.has(name)) && matrices.size > 0) close()
+    for (const name of needed) matrices.add(name)
+    for (const name of node.output) made.add(name)
+    open.push(at)
+  }
+  close()
+  return withBoundaries(
+    index,
+    steps.map(({ step }) => step),
+  )
+}
+
+function withBoundaries(index: GraphIndex, steps: readonly (GatherStep | { kind: 'segment'; nodes: number[] })[]): Step[] {
+  const wanted = new Set(index.outputs.map(({ name }) => name))
+  const result: Step[] = []
+  // Backwards, so that what later steps need is known.
+  for (const step of [...steps].reverse()) {
+    if (step.kind === 'gather') {
+      result.unshift(step)
+      wanted.add(step.ids)
+      continue
+    }
+    const nodes = step.nodes.map((at) => index.nodes[at]!)
+    const made = new Set(nodes.flatMap(({ output }) => output))
+    const used = [...new Set(nodes.flatMap(({ input }) => input))].filter(
+      (name) => name !== '' && !made.has(name) && !index.constants.has(name),
+    )
+    const outputs = [...made].filter((name) => wanted.has(name))
+    const inputs = used.filter((name) => !index.weights.has(name))
+    for (const name of inputs) wanted.add(name)
+    result.unshift({ kind: 'segment', nodes: step.nodes, inputs, weights: used.filter((name) => index.weights.has(name)), outputs })
+  }
+  return result
+}
+
+// Nodes that treat every row (the last dimension) alike and apart from the others.
+const ROW_WISE = new Set([
+  'Cast',
+  'Transpose',
+  'MatMul',
+  'Add',
+  'Mul',
+  'Div',
+  'Tanh',
+  'RMSNormalization',
+  'LayerNormalization',
+  'Gemm',
+  'Identity',
+])
+
+/**
+ * The step that makes `logits` from the hidden states row by row, if there is one: for generation it needs only the last row.
+ */
+export function headStep(index: GraphIndex, steps: readonly Step[]): SegmentStep | undefined {
+  const last = steps.find((step): step is SegmentStep => step.kind === 'segment' && step.outputs.includes('logits'))
+  if (!last || last.inputs.length !== 1 || last.outputs.length !== 1) return undefined
+  return last.nodes.every((at) => ROW_WISE.has(index.nodes[at]!.opType)) ? last : undefined
+}
