@@ -1,0 +1,78 @@
+import { createHash } from 'node:crypto'
+import type { InferenceSession, Tensor } from 'onnxruntime-common'
+import { AssetError } from '../core/errors.js'
+import type { CutGraph } from '../graph/cut.js'
+import type { Engine, PreparedSegment } from './engine.js'
+
+type Runtime = typeof import('onnxruntime-node')
+
+/** The version that this engine was tested with, for the command that adds it. */
+const VERSION = '1.30.0'
+
+/** Loads ONNX Runtime, which is optional. @throws AssetError 'MISSING' with the command that adds it */
+export async function loadRuntime(): Promise<Runtime> {
+  try {
+    return await import('onnxruntime-node')
+  } catch (cause) {
+    throw new AssetError(
+      'MISSING',
+      `Cannot run models: onnxruntime-node is not installed; add it with: npm install onnxruntime-node@${VERSION} --onnxruntime-node-install=skip`,
+      {
+        cause,
+      },
+    )
+  }
+}
+
+/**
+ * Runs segments in ONNX Runtime on the CPU. Weights come in as inputs, so a session holds none; segments of equal bytes
+ * (the same module of different layers) share one session.
+ */
+export class OnnxEngine implements Engine {
+  readonly name = 'onnx'
+  private readonly sessions = new Map<string, Promise<InferenceSession>>()
+
+  async prepare(segment: CutGraph): Promise<PreparedSegment> {
+    const key = createHash('sha256').update(segment.bytes).digest('hex')
+    let created = this.sessions.get(key)
+    if (!created) {
+      created = this.create(segment)
+      this.sessions.set(key, created)
+    }
+    const session = await created
+    return {
+      async run(inputs) {
+        const feeds = Object.fromEntries(session.inputNames.map((name, at) => [name, inputs[at]!]))
+        try {
+          const results = await session.run(feeds)
+          return session.outputNames.map((name) => results[name] as Tensor)
+        } catch (cause) {
+          throw new AssetError('ENGINE', `Cannot compute a segment: ${cause instanceof Error ? cause.message : cause}`, { cause })
+        }
+      },
+    }
+  }
+
+  private async create(segment: CutGraph): Promise<InferenceSession> {
+    const { InferenceSession } = await loadRuntime()
+    try {
+      // An arena would keep the float32 copy of each session's largest 16-bit weight for good.
+      return await InferenceSession.create(segment.bytes, {
+        executionProviders: ['cpu'],
+        enableCpuMemArena: false,
+        enableMemPattern: false,
+        logSeverityLevel: 3,
+      })
+    } catch (cause) {
+      throw new AssetError('ENGINE', `Cannot prepare a segment for ONNX Runtime: ${cause instanceof Error ? cause.message : cause}`, {
+        cause,
+      })
+    }
+  }
+
+  async close(): Promise<void> {
+    for (const session of await Promise.allSettled(this.sessions.values()))
+      if (session.status === 'fulfilled') await session.value.release()
+    this.sessions.clear()
+  }
+}

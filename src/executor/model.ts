@@ -1,0 +1,163 @@
+import { freemem } from 'node:os'
+import type { Tensor } from 'onnxruntime-common'
+import { AssetError, throwIfAborted } from '../core/errors.js'
+import { parseJsonObject } from '../core/json.js'
+import { LIMITS } from '../core/limits.js'
+import type { Engine, PreparedSegment } from '../engines/engine.js'
+import { cutGraph, elementType, type GraphIndex, indexGraph } from '../graph/cut.js'
+import { parseGraph } from '../graph/parse.js'
+import { type Plan, planGraph, weightBytes } from '../plan/plan.js'
+import { type GatherStep, planSteps, type SegmentStep } from '../plan/steps.js'
+import type { Residency } from '../residency/residency.js'
+import { Weights } from '../residency/weights.js'
+import type { OpenAsset } from '../store/open-asset.js'
+import { completeFeeds, type Values } from './feeds.js'
+import { elementSize, tensorOver, toTensor } from './tensors.js'
+import { WeightFiles } from './weight-files.js'
+
+/** How one pass runs. */
+export interface PassOptions {
+  /** only the last position through the output head */
+  readonly lastOnly?: boolean
+  readonly signal?: AbortSignal | undefined
+}
+
+/** A model that can run: its graph cut into steps, each segment prepared by an engine, its weights within a budget. */
+export class LoadedModel {
+  computeMs = 0
+  passes = 0
+  private lastYield = 0
+  private readonly lastUse: ReadonlyMap<string, number>
+
+  private constructor(
+    readonly asset: OpenAsset,
+    readonly index: GraphIndex,
+    readonly plan: Plan,
+    readonly weights: Weights,
+    private readonly files: WeightFiles,
+    private readonly prepared: ReadonlyMap<SegmentStep, PreparedSegment>,
+  ) {
+    const lastUse = new Map<string, number>()
+    for (const [at, step] of plan.steps.entries())
+      for (const name of step.kind === 'gather' ? [step.ids] : step.inputs) lastUse.set(name, at)
+    this.lastUse = lastUse
+  }
+
+  /**
+   * Opens a model asset for running within `memory` bytes of weights ('auto': three fifths of the free memory, all
+   * weights at most).
+   * @throws AssetError 'UNSUPPORTED' for an asset without a graph, 'BUDGET_TOO_SMALL', 'BAD_INPUT', 'ENGINE', 'MISSING'
+   */
+  static async load(
+    asset: OpenAsset,
+    engine: Engine,
+    residency: Residency,
+    memory: number | 'auto',
+    onSegment?: (done: number, total: number) => void,
+  ): Promise<LoadedModel> {
+    const { main } = asset.manifest
+    if (!main) throw await noGraph(asset)
+    const index = indexGraph(parseGraph(await asset.readFile(main, LIMITS.graph)))
+    const files = new WeightFiles(asset, index)
+    const budget = memory === 'auto' ? Math.max(1, Math.min(Math.floor(freemem() * 0.6), weightBytes(index, planSteps(index)))) : memory
+    const plan = planGraph(index, budget)
+    const prepared = new Map<SegmentStep, PreparedSegment>()
+    const segments = plan.steps.filter((step): step is SegmentStep => step.kind === 'segment')
+    for (const [at, step] of segments.entries()) {
+      const nodes = step.nodes.map((node) => index.nodes[node]!)
+      prepared.set(step, await engine.prepare(cutGraph(index, nodes, [...step.inputs, ...step.weights], step.outputs)))
+      onSegment?.(at + 1, segments.length)
+    }
+    return new LoadedModel(asset, index, plan, new Weights(residency, plan.residency, files.sources), files, prepared)
+  }
+
+  /** One forward pass: graph inputs by name in, graph outputs by name out. @throws AssetError 'BAD_INPUT' | 'CORRUPT' | 'ENGINE' | 'ABORTED' */
+  async forward(given: ReadonlyMap<string, Tensor>, { lastOnly = false, signal }: PassOptions = {}): Promise<Values> {
+    const values = completeFeeds(this.index, given)
+    await this.weights.beginPass()
+    const keep = new Set(this.index.outputs.map(({ name }) => name))
+    for (const [at, step] of this.plan.steps.entries()) {
+      await this.breathe()
+      throwIfAborted(signal, 'run the model')
+      if (step.kind === 'gather') values.set(step.output, await this.gather(step, values.get(step.ids)!))
+      else {
+        const inputs = step.inputs.map((name) => values.get(name)!)
+        const narrowed = lastOnly && step === this.plan.head ? inputs.map(lastRow) : inputs
+        for (const [output, tensor] of await this.compute(step, at, narrowed)) values.set(output, tensor)
+      }
+      for (const name of step.kind === 'gather' ? [step.ids] : step.inputs)
+        if (this.lastUse.get(name) === at && !keep.has(name)) values.delete(name)
+    }
+    this.passes += 1
+    return new Map([...values].filter(([name]) => keep.has(name)))
+  }
+
+  private async compute(step: SegmentStep, at: number, inputs: readonly Tensor[]): Promise<[string, Tensor][]> {
+    const next = this.plan.steps.slice(at + 1, at + 3).flatMap((later) => (later.kind === 'segment' ? later.weights : []))
+    const bytes = await this.weights.lease(step.weights, next)
+    const weights = step.weights.map((name, i) => {
+      const { tensor } = this.index.weights.get(name)!
+      return tensorOver(tensor.dataType, bytes[i]!, tensor.dims.map(Number))
+    })
+    const started = performance.now()
+    try {
+      const outputs = await this.prepared.get(step)!.run([...inputs, ...weights])
+      return step.outputs.map((name, i) => [name, outputs[i]!])
+    } finally {
+      this.computeMs += performance.now() - started
+      await this.weights.release(step.weights)
+    }
+  }
+
+  /** The rows of a table that ids (...) name, as (..., width). @throws AssetError 'BAD_INPUT' for an id outside the table */
+  private async gather({ table, ids, output }: GatherStep, wanted: Tensor): Promise<Tensor> {
+    const { tensor, data } = this.index.weights.get(table)!
+    const [count, ...row] = tensor.dims.map(Number) as [number, ...number[]]
+    const rows = Array.from(wanted.data as BigInt64Array, Number)
+    for (const id of rows)
+      if (!(id >= 0 && id < count))
+        throw new AssetError('BAD_INPUT', `Cannot run the model: ${ids} holds ${id}, ${table} has ${count} rows`)
+    const rowBytes = row.reduce((product, dim) => product * dim, elementSize(tensor.dataType))
+    const bytes = await this.weights.rows(table, rows, rowBytes, (id, target) =>
+      this.files.read(data.location, target, data.offset + id * rowBytes),
+    )
+    return tensorOver(elementType(this.index, output), bytes, [...wanted.dims, ...row])
+  }
+
+  /** Lets messages in (an abort, say) now and then: ONNX Runtime keeps the thread while it computes. */
+  private async breathe(): Promise<void> {
+    if (performance.now() - this.lastYield < 4) return
+    await new Promise((resolve) => setImmediate(resolve))
+    this.lastYield = performance.now()
+  }
+
+  /** A JSON file of the asset; undefined where it has none. */
+  async json(path: string): Promise<Record<string, unknown> | undefined> {
+    if (!this.asset.manifest.files.has(path)) return undefined
+    return parseJsonObject(await this.asset.readFile(path), `${path} of ${this.asset.where}`)
+  }
+
+  async close(): Promise<void> {
+    await this.weights.close()
+  }
+}
+
+/** (batch, sequence, width) -> (batch, 1, width): the last position of each row. */
+function lastRow(tensor: Tensor): Tensor {
+  if (tensor.type !== 'float32' || tensor.dims.length !== 3) return tensor
+  const [batch, sequence, width] = tensor.dims as [number, number, number]
+  const from = tensor.data as Float32Array
+  const data = new Float32Array(batch * width)
+  for (let row = 0; row < batch; row++)
+    data.set(from.subarray((row * sequence + sequence - 1) * width, (row + 1) * sequence * width), row * width)
+  return toTensor({ type: 'float32', data, dims: [batch, 1, width] }, 'the last row')
+}
+
+async function noGraph(asset: OpenAsset): Promise<AssetError> {
+  const { config } = asset.manifest
+  const type = config ? parseJsonObject(await asset.readFile(config), config).model_type : undefined
+  return new AssetError(
+    'UNSUPPORTED',
+    `Cannot run ${asset.where}: it has no graph, since no family for model_type ${JSON.stringify(type)?.slice(0, 80)} is known ("masset doctor" lists the families); an ONNX export can be given instead`,
+  )
+}
