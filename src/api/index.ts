@@ -1,9 +1,17 @@
 /** The public face of module-assets: what is exported here is the contract, everything else may change. */
+
+export { Tensor } from 'onnxruntime-common'
 export type { ModuleInfo } from '../asset/module-list.js'
 export { AssetError, type ErrorCode } from '../core/errors.js'
 export type { LongCall, Progress } from '../core/progress.js'
+export type { Generated, GenerateOptions, Prompt } from '../executor/generate.js'
+export type { GraphValue, ModelStats } from '../executor/protocol.js'
+export type { PlainTensor } from '../executor/tensors.js'
 export type { Store, StoredAsset } from '../store/store.js'
 export type { Verification } from '../store/verify.js'
+export type { Message } from '../text/tokenizer.js'
 export { type FragmentOptions, type FragmentResult, fragment, seal } from './fragment.js'
 export { type Comparison, compare, type Inspection, inspect, verify } from './inspect.js'
+export { type LoadedModule, type LoadOptions, loadModel, Model } from './model.js'
+export { type MemoryPlan, plan } from './plan.js'
 export { openStore } from './store.js'

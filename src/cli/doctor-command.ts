@@ -1,5 +1,6 @@
 import { availableParallelism, totalmem } from 'node:os'
 import type { Command } from 'commander'
+import { knownFamilies } from '../../models/registry.js'
 import { formatBytes } from '../core/bytes.js'
 import { defaultStorePath } from '../store/layout.js'
 import { print, table } from './output.js'
@@ -22,6 +23,7 @@ export function addDoctorCommand(program: Command): void {
         memory: formatBytes(totalmem()),
         store: defaultStorePath(),
         onnxruntime,
+        families: knownFamilies().join(', '),
       }
       print(options.json ? JSON.stringify(facts) : table(Object.entries(facts).map(([name, value]) => [name, String(value)])))
     })

@@ -6,6 +6,8 @@ import { addAssetCommands, addStoreCommands } from './asset-commands.js'
 import { addDemoCommand } from './demo-command.js'
 import { addDoctorCommand } from './doctor-command.js'
 import { note } from './output.js'
+import { addPlanCommand } from './plan-command.js'
+import { addRunCommand } from './run-command.js'
 
 // Exit codes: 0 done, 1 failed, 2 wrong usage.
 const { version } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as { version: string }
@@ -15,9 +17,14 @@ const program = new Command('masset')
   .version(version)
   .showHelpAfterError('(masset --help shows what there is)')
   .exitOverride()
-  .addHelpText('after', '\nExamples:\n  $ masset fragment models/demo --store\n  $ masset inspect bafy...\n  $ masset verify bafy...')
+  .addHelpText(
+    'after',
+    '\nExamples:\n  $ masset fragment models/demo --store\n  $ masset inspect bafy...\n  $ masset run bafy... --prompt "the 3rd of March 2021"',
+  )
 
 addAssetCommands(program)
+addRunCommand(program)
+addPlanCommand(program)
 addStoreCommands(program)
 addDoctorCommand(program)
 addDemoCommand(program)

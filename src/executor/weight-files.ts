@@ -47,7 +47,8 @@ async function readChunks(file: FragmentFile, target: Uint8Array, offset: number
       const at = next
       // Chunks end where a page does, so that no page is read twice.
       next = Math.min(target.byteLength, at + CHUNK - ((offset + at) % 4096))
-      pages += await file.read(target.subarray(at, next), offset + at)
+      const read = await file.read(target.subarray(at, next), offset + at)
+      pages += read
     }
   }
   await Promise.all([lane(), lane(), lane(), lane()])

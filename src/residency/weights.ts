@@ -53,10 +53,8 @@ export class Weights {
   /** Starts a pass: what a broken pass left read ahead is dropped, so that the order is that of the plan again. */
   async beginPass(): Promise<void> {
     if (this.plan.streamed.length === 0) return
-    const first = this.ahead[0]?.name
-    if (first !== undefined && (first !== this.plan.streamed[0]!.name || (this.next - this.ahead.length) % this.plan.streamed.length !== 0))
-      await this.dropAhead()
-    if (this.ahead.length === 0) this.next = 0
+    const consumed = this.next - this.ahead.length
+    if (consumed % this.plan.streamed.length !== 0) await this.dropAhead()
     this.readAhead()
   }
 
@@ -65,8 +63,14 @@ export class Weights {
     if (this.closed) throw new AssetError('CLOSED', 'Cannot run the model: it was closed')
     for (const name of [...names, ...soon]) if (this.plan.pinned.has(name)) this.pin(name)
     const leased: Uint8Array<ArrayBuffer>[] = []
-    for (const name of names) leased.push((await this.waitFor(this.plan.pinned.has(name) ? this.pin(name) : this.streamed(name))).bytes)
-    return leased
+    try {
+      for (const name of names) leased.push((await this.waitFor(this.plan.pinned.has(name) ? this.pin(name) : this.streamed(name))).bytes)
+      return leased
+    } catch (error) {
+      // A read that failed must not stay in line for the next pass.
+      await this.dropAhead()
+      throw error
+    }
   }
 
   /** Ends a lease: streamed weights are freed, which lets the next ones be read. */
@@ -98,7 +102,8 @@ export class Weights {
       if (resident) place.set(resident.bytes.subarray(row * rowBytes, (row + 1) * rowBytes))
       else if (same !== undefined) place.set(target.subarray(same * rowBytes, (same + 1) * rowBytes))
       else {
-        this.stats.diskBytes += await readRows(row, place)
+        const pages = await readRows(row, place)
+        this.stats.diskBytes += pages
         this.stats.bytesRead += rowBytes
       }
       done.set(row, at)
@@ -171,7 +176,8 @@ export class Weights {
     try {
       return await this.residency.hold(source.key, source.length, async (target) => {
         this.stats.bytesRead += source.length
-        this.stats.diskBytes += await source.read(target)
+        const pages = await source.read(target)
+        this.stats.diskBytes += pages
       })
     } catch (error) {
       this.stats.residentBytes -= source.length

@@ -1,0 +1,83 @@
+import { open } from 'node:fs/promises'
+import { parseBytes } from '../core/bytes.js'
+import { AssetError } from '../core/errors.js'
+import { LIMITS } from '../core/limits.js'
+import { indexGraph } from '../graph/cut.js'
+import { parseGraph } from '../graph/parse.js'
+import { planGraph, weightBytes } from '../plan/plan.js'
+import { planSteps } from '../plan/steps.js'
+import { type OpenAsset, openAsset } from '../store/open-asset.js'
+import { Store } from '../store/store.js'
+
+/** What a budget would mean for a model; bytes, seconds. */
+export interface MemoryPlan {
+  readonly cid: string
+  readonly engine: string
+  readonly segments: number
+  readonly weightBytes: number
+  readonly budget: number
+  readonly minimum: number
+  readonly pinnedBytes: number
+  readonly bytesPerToken: number
+  readonly pinned: readonly string[]
+  readonly streamed: readonly string[]
+  /** measured by reading some of this asset's own bytes; often from the page cache */
+  readonly diskBytesPerSecond: number
+  /** at most, if reading were all there is to do; undefined where nothing streams */
+  readonly tokensPerSecond?: number
+}
+
+/**
+ * What would be pinned and streamed within `memory`, what a token would read, and how fast the disk allows that to be.
+ * @throws AssetError 'BUDGET_TOO_SMALL' naming the minimum, 'UNSUPPORTED' for an asset without a graph, 'NOT_FOUND'
+ */
+export async function plan(
+  cidOrPath: string,
+  options: { readonly memory?: number | string | undefined; readonly store?: Store | undefined } = {},
+): Promise<MemoryPlan> {
+  const asset = await openAsset(cidOrPath, async () => options.store ?? Store.open())
+  const { main } = asset.manifest
+  if (!main)
+    throw new AssetError('UNSUPPORTED', `Cannot plan ${asset.where}: it has no graph; "masset doctor" lists the families that are known`)
+  const index = indexGraph(parseGraph(await asset.readFile(main, LIMITS.graph)))
+  const total = weightBytes(index, planSteps(index))
+  const { steps, residency } = planGraph(index, options.memory === undefined ? total : parseBytes(options.memory, 'memory'))
+  const speed = await diskSpeed(asset)
+  const { budget, minimum, pinnedBytes, bytesPerPass } = residency
+  return {
+    cid: asset.cid,
+    engine: 'onnx',
+    segments: steps.filter(({ kind }) => kind === 'segment').length,
+    weightBytes: total,
+    budget,
+    minimum,
+    pinnedBytes,
+    bytesPerToken: bytesPerPass,
+    pinned: [...residency.pinned],
+    streamed: residency.streamed.map(({ name }) => name),
+    diskBytesPerSecond: speed,
+    ...(bytesPerPass > 0 && { tokensPerSecond: speed / bytesPerPass }),
+  }
+}
+
+/** Bytes per second of reading up to 256 MiB of the asset's largest files. */
+async function diskSpeed(asset: OpenAsset): Promise<number> {
+  const buffer = new Uint8Array(4 * 1024 * 1024)
+  const files = [...asset.manifest.files.values()].sort((a, b) => b.size - a.size).slice(0, 64)
+  const started = performance.now()
+  let bytes = 0
+  for (const file of files) {
+    if (bytes >= 256 * 1024 * 1024) break
+    const handle = await open(asset.pathOf(file), 'r')
+    try {
+      for (;;) {
+        const { bytesRead } = await handle.read(buffer, 0, buffer.byteLength, null)
+        bytes += bytesRead
+        if (bytesRead === 0 || bytes >= 256 * 1024 * 1024) break
+      }
+    } finally {
+      await handle.close()
+    }
+  }
+  return (bytes / Math.max(performance.now() - started, 0.001)) * 1000
+}

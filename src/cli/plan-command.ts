@@ -1,0 +1,40 @@
+import type { Command } from 'commander'
+import { type MemoryPlan, plan } from '../api/index.js'
+import { formatBytes } from '../core/bytes.js'
+import { print, table } from './output.js'
+
+/** The command that says what a memory budget would mean. */
+export function addPlanCommand(program: Command): void {
+  program
+    .command('plan')
+    .description('print what would be pinned and streamed within a memory budget, and what a token would read')
+    .argument('<asset>', 'CID or folder')
+    .option('--memory <size>', 'most bytes of weights in memory, such as 512MiB; all of them when left out')
+    .option('--json', 'print JSON')
+    .addHelpText('after', '\nExample:\n  $ masset plan bafy... --memory 512MiB')
+    .action(async (asset: string, options: { memory?: string; json?: boolean }) => {
+      const found = await plan(asset, { memory: options.memory })
+      print(options.json ? JSON.stringify(found) : planText(found))
+    })
+}
+
+function planText(found: MemoryPlan): string {
+  const streamed = found.streamed.map((name) => [`  ${name}`])
+  return [
+    table([
+      ['weights', formatBytes(found.weightBytes)],
+      ['budget', `${formatBytes(found.budget)} (at least ${found.minimum} bytes)`],
+      ['engine', `${found.engine}, ${found.segments} segments`],
+      ['pinned', `${formatBytes(found.pinnedBytes)} in ${found.pinned.length} tensors`],
+      ['streamed', `${formatBytes(found.bytesPerToken)} per token in ${found.streamed.length} tensors`],
+      ['disk', `${formatBytes(found.diskBytesPerSecond)}/s, measured on this asset`],
+      [
+        'predicted',
+        found.tokensPerSecond === undefined
+          ? 'nothing streams: as fast as it computes'
+          : `at most ${found.tokensPerSecond.toFixed(1)} tokens/s by the disk alone`,
+      ],
+    ]),
+    ...(streamed.length > 0 ? ['streamed, in order:', table(streamed)] : []),
+  ].join('\n')
+}

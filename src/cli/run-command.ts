@@ -1,0 +1,115 @@
+import type { Command } from 'commander'
+import { loadModel, type ModelStats } from '../api/index.js'
+import { formatBytes } from '../core/bytes.js'
+import { AssetError } from '../core/errors.js'
+import { cancellable } from './cancel.js'
+import { note, print } from './output.js'
+
+interface RunOptions {
+  readonly prompt?: string
+  readonly message?: string
+  readonly ids?: string
+  readonly embed?: string[]
+  readonly maxTokens?: string
+  readonly temperature?: string
+  readonly topK?: string
+  readonly topP?: string
+  readonly seed?: string
+  readonly stop?: string[]
+  readonly ignoreEos?: boolean
+  readonly memory?: string
+  readonly stats?: boolean
+  readonly json?: boolean
+}
+
+/** The command that runs a model: generates after a prompt, or embeds sentences. */
+export function addRunCommand(program: Command): void {
+  program
+    .command('run')
+    .description('generate text with a model asset, or embed sentences')
+    .argument('<asset>', 'CID or folder')
+    .option('--prompt <text>', 'text to go on from')
+    .option('--message <text>', "a user's message, put through the model's chat template")
+    .option('--ids <list>', 'token ids to go on from, such as 1,2,3')
+    .option('--embed <text...>', 'print the vector of each text')
+    .option('--max-tokens <n>', 'at most so many new tokens')
+    .option('--temperature <t>', '0 takes the likeliest token')
+    .option('--top-k <k>', 'draw from the k likeliest')
+    .option('--top-p <p>', 'draw from the likeliest that hold p of the probability')
+    .option('--seed <n>', 'make the draws repeat')
+    .option('--stop <text...>', 'texts that end the generation')
+    .option('--ignore-eos', 'go on after an end-of-sequence token')
+    .option('--memory <size>', 'most bytes of weights in memory, such as 512MiB')
+    .option('--stats', 'print what it took, to stderr')
+    .option('--json', 'print JSON')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  $ masset run bafy... --prompt "the 3rd of March 2021"\n  $ masset run folder --ids 1,403,407 --max-tokens 20 --memory 512KiB --stats\n  $ masset run bafy... --embed "a sentence" "another"',
+    )
+    .action(async (asset: string, options: RunOptions) => {
+      const given = [options.prompt, options.message, options.ids, options.embed].filter((value) => value !== undefined)
+      if (given.length !== 1)
+        throw new AssetError('BAD_USAGE', 'Cannot run without knowing on what: give one of --prompt, --message, --ids or --embed')
+      await cancellable((signal) => run(asset, options, signal))
+    })
+}
+
+async function run(asset: string, options: RunOptions, signal: AbortSignal): Promise<void> {
+  await using model = await loadModel(asset, { memory: options.memory, signal })
+  if (options.embed) {
+    const vectors = (await model.embed(options.embed, { signal })).map((vector) => [...vector])
+    if (options.json) print(JSON.stringify(vectors))
+    else for (const vector of vectors) print(vector.map((x) => x.toFixed(6)).join(' '))
+  } else await generate(model, options, signal)
+  if (options.stats) note(statsText(await model.stats()))
+}
+
+async function generate(model: Awaited<ReturnType<typeof loadModel>>, options: RunOptions, signal: AbortSignal): Promise<void> {
+  const prompt =
+    options.ids !== undefined
+      ? idsOf(options.ids)
+      : options.message !== undefined
+        ? [{ role: 'user', content: options.message }]
+        : options.prompt!
+  const ids: number[] = []
+  let text = ''
+  const settings = {
+    maxTokens: numberOf('max-tokens', options.maxTokens),
+    temperature: numberOf('temperature', options.temperature),
+    topK: numberOf('top-k', options.topK),
+    topP: numberOf('top-p', options.topP),
+    seed: numberOf('seed', options.seed),
+    stop: options.stop,
+    ignoreEos: options.ignoreEos,
+  }
+  for await (const { tokenId, text: piece } of model.generate(prompt, { ...settings, signal })) {
+    ids.push(tokenId)
+    text += piece
+    if (!options.json) process.stdout.write(options.ids === undefined ? piece : `${ids.length > 1 ? ',' : ''}${tokenId}`)
+  }
+  print(options.json ? JSON.stringify({ cid: model.cid, ids, text }) : '')
+}
+
+function numberOf(name: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined
+  const value = Number(text)
+  if (text.trim() === '' || !Number.isFinite(value))
+    throw new AssetError('BAD_USAGE', `Cannot read --${name} ${JSON.stringify(text)}: give a number`)
+  return value
+}
+
+function idsOf(text: string): number[] {
+  const ids = text.split(',').map((id) => (/^\s*\d+\s*$/.test(id) ? Number(id) : Number.NaN))
+  if (ids.some(Number.isNaN))
+    throw new AssetError('BAD_USAGE', `Cannot read --ids ${JSON.stringify(text.slice(0, 60))}: give whole numbers with commas between`)
+  return ids
+}
+
+/** The counters that matter, in two lines. */
+export function statsText(stats: ModelStats): string {
+  const { budgetBytes, pinnedBytes, streamedBytesPerPass, peakResidentBytes, bytesRead, waitMs, computeMs, passes, tokens } = stats
+  return [
+    `memory: budget ${formatBytes(budgetBytes)}, pinned ${formatBytes(pinnedBytes)}, streamed per pass ${formatBytes(streamedBytesPerPass)}, peak ${formatBytes(peakResidentBytes)}`,
+    `${tokens} tokens in ${passes} passes: read ${formatBytes(bytesRead)}, computed ${computeMs.toFixed(0)} ms, waited for the disk ${waitMs.toFixed(0)} ms`,
+  ].join('\n')
+}

@@ -1,0 +1,107 @@
+import { Worker } from 'node:worker_threads'
+import { AssetError } from '../core/errors.js'
+import type { CallName, Calls, Reply, Request } from './protocol.js'
+
+/** What a call may carry besides its arguments. */
+export interface CallOptions {
+  readonly signal?: AbortSignal | undefined
+  readonly onProgress?: ((done: number, total: number) => void) | undefined
+}
+
+interface Pending {
+  readonly resolve: (value: never) => void
+  readonly reject: (error: Error) => void
+  readonly onProgress?: ((done: number, total: number) => void) | undefined
+}
+
+/** The calling thread's end of the worker: calls and answers. The worker keeps the process alive only while a call is under way. */
+class Client {
+  private readonly worker = new Worker(new URL('./worker.js', import.meta.url), { name: 'module-assets' })
+  private readonly pending = new Map<number, Pending>()
+  private lastId = 0
+  users = 0
+
+  constructor(private readonly onGone: () => void) {
+    this.worker.unref()
+    this.worker.on('message', (reply: Reply) => this.receive(reply))
+    this.worker.on('error', (cause) =>
+      this.fail(
+        new AssetError('ENGINE', `Cannot go on: the executor stopped: ${cause instanceof Error ? cause.message : cause}`, { cause }),
+      ),
+    )
+    this.worker.on('exit', () => this.fail(new AssetError('CLOSED', 'Cannot go on: the executor has ended')))
+  }
+
+  call<Name extends CallName>(
+    call: Name,
+    args: Parameters<Calls[Name]>[0],
+    { signal, onProgress }: CallOptions = {},
+  ): Promise<ReturnType<Calls[Name]>> {
+    if (signal?.aborted) return Promise.reject(aborted(signal))
+    const id = ++this.lastId
+    const post = (request: Request) => this.worker.postMessage(request)
+    return new Promise<ReturnType<Calls[Name]>>((resolve, reject) => {
+      const onAbort = () => post({ abort: id })
+      signal?.addEventListener('abort', onAbort, { once: true })
+      const settled = () => signal?.removeEventListener('abort', onAbort)
+      const onError = (error: Error) => {
+        settled()
+        reject(signal?.aborted ? aborted(signal) : error)
+      }
+      const onValue = (value: ReturnType<Calls[Name]>) => {
+        settled()
+        resolve(value)
+      }
+      this.pending.set(id, { resolve: onValue as Pending['resolve'], reject: onError, onProgress })
+      this.worker.ref()
+      post({ id, call, args })
+    })
+  }
+
+  /** Ends the worker when nobody uses it any more. */
+  async leave(): Promise<void> {
+    this.users -= 1
+    if (this.users > 0) return
+    this.onGone()
+    await this.worker.terminate()
+  }
+
+  private receive(reply: Reply): void {
+    const pending = this.pending.get(reply.id)
+    if (!pending) return
+    if ('progress' in reply) {
+      pending.onProgress?.(reply.progress.done, reply.progress.total)
+      return
+    }
+    this.pending.delete(reply.id)
+    if (this.pending.size === 0) this.worker.unref()
+    if ('error' in reply) pending.reject(new AssetError(reply.error.code, reply.error.message))
+    else pending.resolve(reply.value as never)
+  }
+
+  private fail(error: AssetError): void {
+    this.onGone()
+    for (const pending of this.pending.values()) pending.reject(error)
+    this.pending.clear()
+  }
+}
+
+export type ExecutorClient = Client
+
+let current: Client | undefined
+
+/** The process's executor, started when it is first needed. Call `leave` when done with it. */
+export function joinExecutor(): ExecutorClient {
+  const client: Client =
+    current ??
+    new Client(() => {
+      if (current === client) current = undefined
+    })
+  current = client
+  client.users += 1
+  return client
+}
+
+function aborted(signal: AbortSignal): AssetError {
+  return new AssetError('ABORTED', 'Cannot finish: it was cancelled', { cause: signal.reason })
+}

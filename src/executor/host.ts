@@ -1,0 +1,171 @@
+import { AssetError } from '../core/errors.js'
+import { OnnxEngine } from '../engines/onnx.js'
+import { elementType, type GraphIndex } from '../graph/cut.js'
+import type { ValueInfoProto } from '../graph/generated/onnx_pb.js'
+import { Residency } from '../residency/residency.js'
+import { openAsset } from '../store/open-asset.js'
+import { Store } from '../store/store.js'
+import { Tokenizer } from '../text/tokenizer.js'
+import { embed } from './embed.js'
+import { type Generated, generate, PassQueue, type TextFiles } from './generate.js'
+import { LoadedModel } from './model.js'
+import type { Calls, GraphValue, ModelStats } from './protocol.js'
+import { tensorType, toPlain, toTensor } from './tensors.js'
+
+interface Hosted {
+  readonly model: LoadedModel
+  readonly files: TextFiles
+  readonly streams: Set<number>
+  stateBytes: number
+  tokens: number
+}
+
+interface Stream {
+  readonly owner: Hosted
+  readonly items: AsyncGenerator<Generated>
+  readonly controller: AbortController
+}
+
+/** A call under way: its signal, and where its progress goes. */
+export interface CallContext {
+  readonly signal: AbortSignal
+  readonly onProgress: (done: number, total: number) => void
+}
+
+/** All models of the process, their one residency, engine and queue of passes; lives in the worker thread. */
+export class Host {
+  private readonly residency = new Residency()
+  private readonly engine = new OnnxEngine()
+  private readonly queue = new PassQueue()
+  private readonly models = new Map<number, Hosted>()
+  private readonly streams = new Map<number, Stream>()
+  private lastId = 0
+
+  readonly calls: { [Name in keyof Calls]: (args: Parameters<Calls[Name]>[0], context: CallContext) => Promise<ReturnType<Calls[Name]>> } =
+    {
+      load: async ({ cidOrPath, store, memory }, { onProgress }) => {
+        const asset = await openAsset(cidOrPath, () => Store.open(store))
+        const model = await LoadedModel.load(asset, this.engine, this.residency, memory, onProgress)
+        const files = await readTextFiles(model)
+        const id = ++this.lastId
+        this.models.set(id, { model, files, streams: new Set(), stateBytes: 0, tokens: 0 })
+        const { index } = model
+        const facts = {
+          cid: asset.cid,
+          config: files.config,
+          inputs: index.inputs.map((value) => describe(index, value)),
+          outputs: index.outputs.map((value) => describe(index, value)),
+        }
+        return { model: id, facts }
+      },
+      run: async ({ model, feeds }, { signal }) => {
+        const { model: loaded } = this.hosted(model)
+        const tensors = new Map(feeds.map(([name, plain]) => [name, toTensor(plain, `the input ${name}`)]))
+        const outputs = await this.queue.run(() => loaded.forward(tensors, { signal }))
+        return [...outputs].map(([name, tensor]) => [name, toPlain(tensor)])
+      },
+      startGenerate: async ({ model, prompt, options }) => {
+        const owner = this.hosted(model)
+        const controller = new AbortController()
+        const onBytes = (difference: number) => {
+          owner.stateBytes += difference
+        }
+        const id = ++this.lastId
+        const items = generate(owner.model, owner.files, this.queue, prompt, options, controller.signal, onBytes)
+        this.streams.set(id, { owner, items, controller })
+        owner.streams.add(id)
+        return id
+      },
+      nextGenerated: async ({ stream }, { signal }) => {
+        const found = this.streams.get(stream)
+        if (!found) return undefined
+        const onAbort = () => found.controller.abort(signal.reason)
+        signal.addEventListener('abort', onAbort)
+        try {
+          const { value, done } = await found.items.next()
+          if (done) this.forget(stream)
+          else found.owner.tokens += 1
+          return done ? undefined : value
+        } catch (error) {
+          this.forget(stream)
+          throw error
+        } finally {
+          signal.removeEventListener('abort', onAbort)
+        }
+      },
+      endGenerate: async ({ stream }) => this.endStream(stream),
+      embed: async ({ model, texts }, { signal }) => {
+        const { model: loaded, files } = this.hosted(model)
+        return embed(loaded, files, this.queue, texts, signal)
+      },
+      stats: async ({ model }) => statsOf(this.hosted(model)),
+      resident: async ({ model }) => {
+        const { model: loaded } = this.hosted(model)
+        return [...loaded.index.weights.keys()].filter((name) => loaded.weights.isResident(name))
+      },
+      close: async ({ model }) => {
+        const hosted = this.models.get(model)
+        if (!hosted) return
+        this.models.delete(model)
+        for (const stream of [...hosted.streams]) await this.endStream(stream)
+        await this.queue.run(() => hosted.model.close())
+      },
+    }
+
+  private hosted(id: number): Hosted {
+    const hosted = this.models.get(id)
+    if (!hosted) throw new AssetError('CLOSED', 'Cannot use the model: it was closed')
+    return hosted
+  }
+
+  /** Cancels a generation; when this resolves its cache is free. */
+  private async endStream(id: number): Promise<void> {
+    const stream = this.streams.get(id)
+    if (!stream) return
+    this.forget(id)
+    stream.controller.abort()
+    await stream.items.return(undefined).catch(() => undefined)
+  }
+
+  private forget(id: number): void {
+    this.streams.get(id)?.owner.streams.delete(id)
+    this.streams.delete(id)
+  }
+}
+
+async function readTextFiles(model: LoadedModel): Promise<TextFiles> {
+  const { config: path } = model.asset.manifest
+  const config = (path && (await model.json(path))) || {}
+  const generation = (await model.json('generation_config.json')) ?? {}
+  const tokenizer = await model.json('tokenizer.json')
+  if (!tokenizer) return { tokenizer: undefined, config, generation }
+  const templatePath = 'chat_template.jinja'
+  const template = model.asset.manifest.files.has(templatePath)
+    ? Buffer.from(await model.asset.readFile(templatePath)).toString('utf8')
+    : undefined
+  return { tokenizer: new Tokenizer(tokenizer, (await model.json('tokenizer_config.json')) ?? {}, template), config, generation }
+}
+
+function describe(index: GraphIndex, { name, type }: ValueInfoProto): GraphValue {
+  const dim = type?.value.case === 'tensorType' ? (type.value.value.shape?.dim ?? []) : []
+  return {
+    name,
+    type: tensorType(elementType(index, name)),
+    dims: dim.map(({ value }) => (value.case === 'dimValue' ? Number(value.value) : (value.value ?? '?'))),
+  }
+}
+
+function statsOf({ model, stateBytes, tokens }: Hosted): ModelStats {
+  const { budget, pinnedBytes, bytesPerPass } = model.plan.residency
+  const { computeMs, passes } = model
+  return {
+    budgetBytes: budget,
+    pinnedBytes,
+    streamedBytesPerPass: bytesPerPass,
+    ...model.weights.stats,
+    stateBytes,
+    computeMs,
+    passes,
+    tokens,
+  }
+}
