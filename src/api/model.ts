@@ -103,12 +103,12 @@ export class Model implements AsyncDisposable {
   }
 
   /** One vector (width) for each text, pooled and scaled as the model says. @throws AssetError 'UNSUPPORTED' | 'MISSING' | 'ABORTED' */
-  embed(texts: readonly string[], options: { readonly signal?: AbortSignal } = {}): Promise<Float32Array[]> {
+  async embed(texts: readonly string[], options: { readonly signal?: AbortSignal } = {}): Promise<Float32Array[]> {
     return this.open().call('embed', { model: this.id, texts: [...texts] }, options)
   }
 
   /** Counters since the model was loaded. @throws AssetError 'CLOSED' */
-  stats(): Promise<ModelStats> {
+  async stats(): Promise<ModelStats> {
     return this.open().call('stats', { model: this.id })
   }
 
