@@ -9,6 +9,7 @@ const read = (path) => readFileSync(join(root, path), 'utf8')
 const problems = []
 
 for (const [, names, from] of read('src/api/index.ts').matchAll(/export (?:type )?\{([^}]+)\} from '([^']+)'/g)) {
+  if (!from.startsWith('.')) continue
   const path = join('src/api', from.replace(/\.js$/, '.ts'))
   const text = read(path)
   for (const name of names.split(',').map((part) => part.trim().replace(/^type /, ''))) {

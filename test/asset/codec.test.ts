@@ -1,0 +1,165 @@
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import fc from 'fast-check'
+import { importer } from 'ipfs-unixfs-importer'
+import type { CID } from 'multiformats/cid'
+import { describe, expect, it } from 'vitest'
+import { dagSizeOf, fileDag, folderDag } from '../../src/asset/dag.js'
+import { layoutFragment } from '../../src/asset/fragment-codec.js'
+import { decodeManifest, encodeManifest } from '../../src/asset/manifest.js'
+import { keyOfPath } from '../../src/asset/module-list.js'
+import { moduleKey, moduleTree } from '../../src/asset/module-tree.js'
+import { Summer } from '../../src/asset/sums.js'
+import { leafCid } from '../../src/core/cid.js'
+import { isSafePath } from '../../src/core/paths.js'
+import { parseSafetensorsHeader } from '../../src/sources/safetensors.js'
+
+const MIB = 1024 * 1024
+
+function sumsOf(bytes: Uint8Array) {
+  const summer = new Summer()
+  summer.update(bytes)
+  return summer.finish()
+}
+
+/** The plain importer over plain bytes: the oracle. */
+async function oracle(files: { path?: string; content: Uint8Array }[], wrap = false) {
+  const store = { put: async (cid: CID) => cid }
+  let last: { cid: CID; size: bigint } | undefined
+  for await (last of importer(files as never, store as never, { profile: 'unixfs-v1-2025', wrapWithDirectory: wrap }));
+  return last!
+}
+
+describe('CIDs', () => {
+  it('of "hello world" is the known one', async () => {
+    expect(String((await fileDag(sumsOf(Buffer.from('hello world')))).cid)).toBe(
+      'bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e',
+    )
+  })
+
+  it.each([0, 1, 4096, MIB - 1, MIB, MIB + 1, 3 * MIB + 5])('of a file of %i bytes equals that of the plain importer', async (size) => {
+    const bytes = new Uint8Array(size).map((_, i) => (i * 31 + (i >> 8)) & 255)
+    const wanted = await oracle([{ content: bytes }])
+    const found = await fileDag(sumsOf(bytes))
+    expect(String(found.cid)).toBe(String(wanted.cid))
+    expect(found.dagSize).toBe(Number(wanted.size))
+    expect(await dagSizeOf(size)).toBe(Number(wanted.size))
+  })
+
+  it.each([3, 6000])('of a folder of %i files equals that of the plain importer, sharded directories too', async (count) => {
+    const files = Array.from({ length: count }, (_, i) => ({
+      path: `${i % 3 ? 'a' : 'b/c'}/file-${i}`,
+      content: Buffer.from(`content ${i}`),
+    }))
+    const wanted = await oracle(files, true)
+    const known = files.map(({ path, content }) => ({
+      path,
+      size: content.byteLength,
+      cid: leafCid(createHash('sha256').update(content).digest()),
+    }))
+    expect(String((await folderDag(known)).cid)).toBe(String(wanted.cid))
+  })
+})
+
+const segment = fc.string({ unit: fc.constantFrom('a', 'A', 'b', '.', '/', '%', '@', '0', '_', ' ', 'é', '\\'), maxLength: 5 })
+const names = fc.uniqueArray(
+  fc.array(segment, { minLength: 1, maxLength: 4 }).map((parts) => parts.join('.')),
+  { minLength: 1, maxLength: 20 },
+)
+
+describe('the module tree', () => {
+  it('puts every tensor into one module, at a path that is safe, unique even where case folds, and tells the key', () => {
+    fc.assert(
+      fc.property(names, (tensors) => {
+        const modules = moduleTree(tensors)
+        expect(modules.flatMap(({ tensors: own }) => own).sort()).toEqual([...tensors].sort())
+        expect(new Set(modules.map(({ path }) => path.toLowerCase())).size).toBe(modules.length)
+        for (const { path, key, tensors: own } of modules) {
+          expect(isSafePath(path)).toBe(true)
+          expect(keyOfPath(path)).toBe(key)
+          for (const name of own) expect(moduleKey(name)).toBe(key)
+        }
+      }),
+    )
+  })
+
+  it('makes a leaf a file and a module with submodules a folder', () => {
+    expect(moduleTree(['w', 'a.b.weight', 'a.cls_token', 'a.b.bias', 'L.x.w', 'l.x.w']).map(({ path }) => path)).toEqual([
+      'modules/%4C/x.safetensors',
+      'modules/@own.safetensors',
+      'modules/a/@own.safetensors',
+      'modules/a/b.safetensors',
+      'modules/l/x.safetensors',
+    ])
+  })
+})
+
+describe('fragments', () => {
+  const tensor = fc.record({
+    name: fc.string({ minLength: 1 }),
+    dtype: fc.constantFrom('F32', 'BF16', 'U8', 'I64', 'F16'),
+    shape: fc.array(fc.nat(5), { maxLength: 3 }),
+  })
+  it('are laid out the same in any order, aligned, without holes, and parse', () => {
+    fc.assert(
+      fc.property(fc.uniqueArray(tensor, { selector: ({ name }) => name, minLength: 1, maxLength: 8 }), (tensors) => {
+        const usable = tensors.filter(({ name }) => name !== '__metadata__')
+        const layout = layoutFragment(usable as never)
+        expect(Buffer.compare(layoutFragment([...usable].reverse() as never).header, layout.header)).toBe(0)
+        expect(layout.header.byteLength % 4096).toBe(0)
+        const { tensors: parsed } = parseSafetensorsHeader(layout.header.subarray(8), layout.size - layout.header.byteLength, 'a fragment')
+        for (const { name, offset, length, dtype } of layout.tensors) {
+          expect(parsed.get(name)).toMatchObject({ offset, length, dtype })
+          expect(offset % { F32: 4, BF16: 2, F16: 2, U8: 1, I64: 8 }[dtype as 'F32']).toBe(0)
+        }
+      }),
+    )
+  })
+})
+
+describe('manifests', () => {
+  const cid = 'bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e'
+  const manifest = (files: string, rest = '') => Buffer.from(`{"format":"module-assets/1","kind":"model"${rest},"files":${files}}`)
+
+  it('come back as they were, byte for byte', () => {
+    const bytes = manifest(`{"a/__proto__":{"cid":"${cid}","size":1},"b":{"cid":"${cid}","size":0}}`, ',"name":"x","main":"b"')
+    expect(Buffer.from(encodeManifest(decodeManifest(bytes))).toString()).toBe(`${bytes}\n`)
+  })
+
+  it.each(['..', '../a', 'a/../b', '/a', 'a//b', '', '.', 'a\\\\b', 'C:a', 'a\\u0000b', 'asset.json', '__proto__/..'])(
+    '44: refuses the path "%s"',
+    (path) => {
+      expect(() => decodeManifest(manifest(`{"${path}":{"cid":"${cid}","size":1}}`))).toThrow(/unsafe path/)
+    },
+  )
+
+  it('refuses paths that differ by case, files that are folders too, bad CIDs and sizes', () => {
+    const file = `{"cid":"${cid}","size":1}`
+    expect(() => decodeManifest(manifest(`{"a":${file},"A":${file}}`))).toThrow(/differ only by case/)
+    expect(() => decodeManifest(manifest(`{"a":${file},"a/b":${file}}`))).toThrow(/both a file and a folder/)
+    expect(() => decodeManifest(manifest('{"a":{"cid":"Qm","size":1}}'))).toThrow(/not a CID/)
+    expect(() => decodeManifest(manifest(`{"a":{"cid":"${cid}","size":-1}}`))).toThrow(/files\.a\.size/)
+    expect(() => decodeManifest(manifest('{}', ',"main":"nowhere"'))).toThrow(/not among its files/)
+  })
+})
+
+describe('the package', () => {
+  it('exports one entry, and these names', async () => {
+    const { exports } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'))
+    expect(Object.keys(exports)).toEqual(['.', './package.json'])
+    const api = await import('../../src/api/index.js')
+    expect(Object.keys(api).sort()).toEqual([
+      'AssetError',
+      'Model',
+      'Tensor',
+      'compare',
+      'fragment',
+      'inspect',
+      'loadModel',
+      'openStore',
+      'plan',
+      'seal',
+      'verify',
+    ])
+  })
+})

@@ -1,0 +1,86 @@
+import { execFile } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { temporary } from '../sources/files.js'
+
+const DEMO = fileURLToPath(new URL('../../../models/demo', import.meta.url))
+const CLI = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url))
+
+describe('masset', () => {
+  let folder: Awaited<ReturnType<typeof temporary>>
+  let cid: string
+  const masset = (...args: string[]) =>
+    new Promise<{ code: number; stdout: string; stderr: string }>((resolve) => {
+      const env = { ...process.env, MODULE_ASSETS_HOME: `${folder.path}/store` }
+      execFile(process.execPath, [CLI, ...args], { env }, (error, stdout, stderr) =>
+        resolve({ code: error ? Number(error.code) : 0, stdout, stderr }),
+      )
+    })
+  beforeAll(async () => {
+    folder = await temporary()
+    cid = (await masset('fragment', DEMO, '--store')).stdout.trim().split('\n').at(-1)!
+  })
+  afterAll(() => folder[Symbol.asyncDispose]())
+
+  it('fragments, lists, inspects, plans, runs, verifies and removes', async () => {
+    expect(cid).toMatch(/^bafy/)
+    expect((await masset('ls')).stdout).toContain(cid)
+    expect(JSON.parse((await masset('ls', '--json')).stdout)[0]).toMatchObject({ cid, kind: 'model' })
+    expect((await masset('inspect', cid)).stdout).toContain('model.layers.3.mlp.up_proj')
+    expect(JSON.parse((await masset('inspect', cid, '--json')).stdout).parameters).toBe(750_976)
+    expect((await masset('inspect', cid, cid)).stdout).toMatch(/shared by content: \d+ files/)
+    expect(JSON.parse((await masset('plan', cid, '--memory', '512KiB', '--json')).stdout)).toMatchObject({ budget: 524288 })
+    expect(await masset('run', cid, '--prompt', 'the 3rd of March 2021', '--memory', '512KiB')).toMatchObject({
+      code: 0,
+      stdout: '2021-03-03\n',
+      stderr: '',
+    })
+    expect(JSON.parse((await masset('run', cid, '--message', '4 April 1999', '--json')).stdout)).toMatchObject({ cid, text: '1999-04-04' })
+    expect((await masset('run', cid, '--prompt', '4 April 1999', '--stats')).stderr).toMatch(/tokens in \d+ passes/)
+    expect((await masset('verify', cid)).stdout).toContain('is sound')
+    expect((await masset('doctor')).stdout).toContain('llama')
+    expect((await masset('fragment', DEMO, '--out', `${folder.path}/out`)).stdout.trim()).toBe(cid)
+    expect(await masset('rm', cid)).toMatchObject({ code: 0 })
+    expect((await masset('ls', '--json')).stdout.trim()).toBe('[]')
+    cid = (await masset('fragment', DEMO, '--store')).stdout.trim()
+  })
+
+  const failures: [string, string[], number, RegExp][] = [
+    [
+      'a wrong path',
+      ['fragment', '/nowhere', '--store'],
+      1,
+      /Cannot open the checkpoint \/nowhere: no such file or folder; check the path/,
+    ],
+    ['a folder that is no checkpoint', ['fragment', '/', '--store'], 1, /neither model\.safetensors nor/],
+    ['no target', ['fragment', DEMO], 2, /give either --store or --out/],
+    [
+      'a CID that is not there',
+      ['run', 'bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi', '--prompt', 'x'],
+      1,
+      /not.* in the store|Cannot find .* in the store .*masset ls/,
+    ],
+    ['neither CID nor path', ['inspect', 'nonsense'], 1, /neither the CID of an asset nor a folder/],
+    ['a checkpoint instead of an asset', ['inspect', DEMO], 1, /run "masset fragment/],
+    ['a budget too small', ['run', 'CID', '--prompt', 'x', '--memory', '1KiB'], 1, /give at least \d+ bytes/],
+    ['a size that is none', ['run', 'CID', '--prompt', 'x', '--memory', 'lots'], 2, /give a number of bytes or a text such as "512MiB"/],
+    ['no prompt', ['run', 'CID'], 2, /give one of --prompt/],
+    ['ids that are none', ['run', 'CID', '--ids', '1,x'], 2, /whole numbers/],
+    ['a number that is none', ['run', 'CID', '--prompt', 'x', '--max-tokens', 'many'], 2, /give a number/],
+  ]
+  it.each(failures)('%s: one line that says what, where and what to do', async (_what, args, code, line) => {
+    const outcome = await masset(...args.map((arg) => (arg === 'CID' ? cid : arg)))
+    expect(outcome).toMatchObject({ code, stdout: '' })
+    expect(outcome.stderr).toMatch(line)
+    expect(outcome.stderr).toMatch(/^masset: [^\n]+\n$/)
+  })
+
+  it('wrong usage is exit code 2; help and version are 0', async () => {
+    expect(await masset('frobnicate')).toMatchObject({ code: 2, stderr: expect.stringContaining("unknown command 'frobnicate'") })
+    expect(await masset('inspect')).toMatchObject({ code: 2, stderr: expect.stringContaining('missing required argument') })
+    expect(await masset('ls', '--nonsense')).toMatchObject({ code: 2 })
+    expect(await masset('--version')).toMatchObject({ code: 0, stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) })
+    for (const command of ['fragment', 'seal', 'run', 'inspect', 'verify', 'plan', 'rm'])
+      expect((await masset(command, '--help')).stdout).toMatch(/Examples?:\n {2}\$ masset/)
+  })
+})

@@ -1,0 +1,188 @@
+import { execFile, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { mkdir, open, readdir, readFile, truncate, utimes, writeFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { fragment, openStore, verify } from '../../src/api/index.js'
+import { Summer } from '../../src/asset/sums.js'
+import { FragmentFile } from '../../src/store/fragment-file.js'
+import { openAsset } from '../../src/store/open-asset.js'
+import { checkpointBytes, temporary } from '../sources/files.js'
+
+const DEMO = fileURLToPath(new URL('../../../models/demo', import.meta.url))
+const CLI = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url))
+const run = promisify(execFile)
+
+describe('the store', () => {
+  it('has, lists, pins and removes assets; files that another asset needs stay', async () => {
+    await using folder = await temporary()
+    await folder.write('a/model.safetensors', checkpointBytes(['x.weight', 'y.weight']))
+    await folder.write('b/model.safetensors', checkpointBytes(['x.weight', 'z.weight']))
+    const store = await openStore(`${folder.path}/store`)
+    const [a, b] = [await fragment(`${folder.path}/a`, { store, name: 'one' }), await fragment(`${folder.path}/b`, { store })]
+    expect(await store.has(a.cid)).toBe(true)
+    expect((await store.list()).map(({ cid }) => cid).sort()).toEqual([a.cid, b.cid].sort())
+    expect((await store.list()).find(({ cid }) => cid === a.cid)).toMatchObject({ name: 'one', kind: 'model', pinned: false })
+    await store.pin(a.cid)
+    await expect(store.remove(a.cid)).rejects.toMatchObject({ code: 'BAD_USAGE' })
+    await store.unpin(a.cid)
+    expect(await store.remove(a.cid)).toBeGreaterThan(0)
+    expect(await store.has(a.cid)).toBe(false)
+    expect(await verify(b.cid, { store })).toMatchObject({ damage: [] })
+    await store.remove(b.cid)
+    const left = await readdir(`${folder.path}/store/files`, { recursive: true, withFileTypes: true })
+    expect(left.filter((entry) => entry.isFile())).toEqual([])
+    await expect(verify(b.cid, { store })).rejects.toMatchObject({ code: 'NOT_FOUND', message: expect.stringContaining('masset ls') })
+  })
+
+  it('56: two processes write the same asset at once; both succeed and it is sound', async () => {
+    await using folder = await temporary()
+    const env = { ...process.env, MODULE_ASSETS_HOME: `${folder.path}/store` }
+    const outcomes = await Promise.all([1, 2].map(() => run(process.execPath, [CLI, 'fragment', DEMO, '--store'], { env })))
+    expect(outcomes[0]!.stdout).toBe(outcomes[1]!.stdout)
+    const store = await openStore(`${folder.path}/store`)
+    expect(await verify(outcomes[0]!.stdout.trim(), { store })).toMatchObject({ damage: [] })
+  })
+
+  it('56: takes over a lock whose holder is gone', async () => {
+    await using folder = await temporary()
+    const store = await openStore(`${folder.path}/store`)
+    await writeFile(`${folder.path}/store/lock`, '')
+    await mkdir(`${folder.path}/store/lock.lock`)
+    const long = new Date(Date.now() - 3_600_000)
+    await utimes(`${folder.path}/store/lock.lock`, long, long)
+    await fragment(DEMO, { store })
+  })
+
+  it('50, 51: killed at any moment, what is listed is sound, the next try succeeds, and nothing is left over', async () => {
+    await using folder = await temporary()
+    const home = `${folder.path}/store`
+    const env = { ...process.env, MODULE_ASSETS_HOME: home }
+    for (let kill = 0; kill < 12; kill++) {
+      const child = spawn(process.execPath, [CLI, 'fragment', DEMO, '--store'], { env, stdio: 'ignore' })
+      const ended = new Promise((resolve) => child.on('exit', resolve))
+      // from before the first write until after the last, on a machine of any speed
+      const started = Date.now()
+      while (Date.now() - started < 20_000 && child.exitCode === null) {
+        const files = await readdir(home, { recursive: true }).catch(() => [])
+        if (files.length > kill * 12) break
+      }
+      child.kill('SIGKILL')
+      await ended
+      const store = await openStore(home)
+      for (const { cid } of await store.list()) expect(await verify(cid, { store })).toMatchObject({ damage: [] })
+    }
+    const { stdout } = await run(process.execPath, [CLI, 'fragment', DEMO, '--store'], { env })
+    const store = await openStore(home)
+    expect(await verify(stdout.trim(), { store })).toMatchObject({ damage: [] })
+    expect(await readdir(`${home}/tmp`)).toEqual([])
+  })
+
+  it('53: a flipped bit, a truncated and an empty fragment are found when read and by verify; adding again mends', async () => {
+    await using folder = await temporary()
+    const store = await openStore(`${folder.path}/store`)
+    const { cid } = await fragment(DEMO, { store })
+    const asset = await openAsset(cid, async () => store)
+    const file = asset.manifest.files.get('modules/lm_head.safetensors')!
+    const path = asset.pathOf(file)
+    const damages = [
+      async () => {
+        const handle = await open(path, 'r+')
+        await handle.write(Buffer.from([0xaa]), 0, 1, 5000)
+        await handle.close()
+      },
+      () => truncate(path, 6000),
+      () => truncate(path, 0),
+    ]
+    for (const damage of damages) {
+      await damage()
+      await expect((async () => (await asset.open(file.path)).read(new Uint8Array(8192), 4096))()).rejects.toMatchObject({
+        code: 'CORRUPT',
+        message: expect.stringContaining('lm_head'),
+      })
+      expect((await verify(cid, { store })).damage.join()).toContain('lm_head')
+      await fragment(DEMO, { store })
+      expect(await verify(cid, { store })).toMatchObject({ damage: [] })
+    }
+  })
+
+  it('53: damaged checksums beside a file are found; reading hashes the file instead', async () => {
+    await using folder = await temporary()
+    const store = await openStore(`${folder.path}/store`)
+    const { cid } = await fragment(DEMO, { store })
+    const asset = await openAsset(cid, async () => store)
+    const file = asset.manifest.files.get('modules/lm_head.safetensors')!
+    await writeFile(`${asset.pathOf(file)}.sums`, randomBytes(100))
+    const handle = await (await openAsset(cid, async () => store)).open(file.path)
+    expect(await handle.read(new Uint8Array(10), 5000)).toBe(4096)
+    await handle.close()
+    expect((await verify(cid, { store })).damage.join()).toContain('checksums')
+  })
+
+  it('a manifest that does not hash to the CID asked for is refused', async () => {
+    await using folder = await temporary()
+    await folder.write('a/model.safetensors', checkpointBytes(['x.weight']))
+    const store = await openStore(`${folder.path}/store`)
+    const [a, b] = [await fragment(`${folder.path}/a`, { store }), await fragment(DEMO, { store })]
+    await writeFile(store.layout.asset(a.cid), await readFile(store.layout.asset(b.cid)))
+    await expect(openAsset(a.cid, async () => store)).rejects.toMatchObject({ code: 'CORRUPT', message: expect.stringContaining(b.cid) })
+  })
+
+  it.runIf(process.platform === 'linux' && process.getuid?.() === 0)(
+    '52: on a full disk it says so in one line, and nothing half-written stays',
+    async () => {
+      await using folder = await temporary()
+      const disk = `${folder.path}/disk`
+      await mkdir(disk)
+      try {
+        await run('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'none', disk])
+      } catch {
+        console.warn('skipped: this machine does not let a test mount a small disk')
+        return
+      }
+      try {
+        const failed = run(process.execPath, [CLI, 'fragment', DEMO, '--out', `${disk}/out`])
+        await expect(failed).rejects.toMatchObject({
+          code: 1,
+          stderr: expect.stringMatching(/^masset: Cannot .*disk is full; free some space.*\n$/),
+        })
+        expect(await readdir(disk)).toEqual([])
+        const store = await openStore(`${disk}/store`)
+        await expect(fragment(DEMO, { store })).rejects.toMatchObject({ code: 'IO', message: expect.stringContaining('disk is full') })
+        expect(await readdir(`${disk}/store/tmp`)).toEqual([])
+        expect(await store.list()).toEqual([])
+      } finally {
+        await run('umount', [disk])
+      }
+    },
+  )
+})
+
+describe('reading a file by pages', () => {
+  it('gives the bytes of any range, for files of any size', async () => {
+    await using folder = await temporary()
+    const sizes = [1, 4095, 4096, 4097, 12288, 20000]
+    const files = new Map<number, { bytes: Uint8Array; file: FragmentFile }>()
+    for (const size of sizes) {
+      const bytes = randomBytes(size)
+      const summer = new Summer()
+      summer.update(bytes)
+      const path = await folder.write(`f${size}`, bytes)
+      files.set(size, { bytes, file: await FragmentFile.open(path, 'a file', size, summer.finish().pages) })
+    }
+    await fc.assert(
+      fc.asyncProperty(fc.constantFrom(...sizes), fc.nat(), fc.nat(), async (size, from, length) => {
+        const { bytes, file } = files.get(size)!
+        const offset = from % size
+        const target = new Uint8Array(length % (size - offset + 1))
+        const pages = await file.read(target, offset)
+        expect(Buffer.compare(target, bytes.subarray(offset, offset + target.byteLength))).toBe(0)
+        expect(pages).toBeLessThanOrEqual(size)
+      }),
+      { numRuns: 500 },
+    )
+    for (const { file } of files.values()) await file.close()
+  })
+})
