@@ -1,12 +1,15 @@
-// npm run bench [-- NAME ...] [--json]: runs the benches of dist/bench, one file per question; each prints one JSON line.
+// npm run bench [-- NAME ... --record]: runs the benches of dist/bench, one file per question; each prints one JSON line
+// and with --record keeps it under bench/record/DATE.
 import { spawnSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
 const folder = fileURLToPath(new URL('../dist/bench', import.meta.url))
+const PARTS = ['measure', 'synthetic', 'raw-worker']
 const all = readdirSync(folder)
-  .filter((name) => name.endsWith('.js'))
+  .filter((name) => name.endsWith('.js') && !PARTS.includes(name.replace('.js', '')))
   .map((name) => name.replace('.js', ''))
+const flags = process.argv.slice(2).filter((argument) => argument.startsWith('-'))
 const wanted = process.argv.slice(2).filter((argument) => !argument.startsWith('-'))
 const unknown = wanted.filter((name) => !all.includes(name))
 if (unknown.length > 0) {
@@ -14,6 +17,6 @@ if (unknown.length > 0) {
   process.exit(2)
 }
 for (const name of wanted.length > 0 ? wanted : all) {
-  const { status } = spawnSync(process.execPath, ['--expose-gc', `${folder}/${name}.js`], { stdio: 'inherit' })
+  const { status } = spawnSync(process.execPath, ['--expose-gc', `${folder}/${name}.js`, ...flags], { stdio: 'inherit' })
   if (status !== 0) process.exit(status ?? 1)
 }

@@ -45,10 +45,12 @@ describe('fragmenting', () => {
     await using folder = await temporary()
     const sharded = sharedModel('tiny-qwen2')!
     const [tensors, { tensors: refs, copies }] = [await tensorBytes(sharded), await openHuggingFace(sharded)]
+    const header: Record<string, object> = {}
     let end = 0
-    const header = Object.fromEntries(
-      [...refs].map(([name, { dtype, shape, length }]) => [name, { dtype, shape, data_offsets: [end, (end += length)] }]),
-    )
+    for (const [name, { dtype, shape, length }] of refs) {
+      header[name] = { dtype, shape, data_offsets: [end, end + length] }
+      end += length
+    }
     await folder.write('one/model.safetensors', safetensors(header, Buffer.concat([...refs.keys()].map((name) => tensors.get(name)!))))
     for (const [path, file] of copies) await folder.write(`one/${path}`, await readFile(file.path))
     const [a, b] = [await fragment(sharded, { out: `${folder.path}/a` }), await fragment(`${folder.path}/one`, { out: `${folder.path}/b` })]

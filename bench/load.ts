@@ -1,0 +1,20 @@
+// From nothing to the first token of the demo model: starting the executor, loading, the first pass.
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { fragment, loadModel, openStore } from '../src/api/index.js'
+import { median, report, round } from './measure.js'
+import { withFolder } from './synthetic.js'
+
+await withFolder(1e7, async (folder) => {
+  const store = await openStore(join(folder, 'store'))
+  const { cid } = await fragment(fileURLToPath(new URL('../../models/demo', import.meta.url)), { store })
+  const rounds = []
+  for (let round = 0; round < 5; round++) {
+    const started = performance.now()
+    await using model = await loadModel(cid, { store })
+    const loaded = performance.now()
+    for await (const _ of model.generate('4 April 1999', { maxTokens: 1 }));
+    rounds.push({ load: loaded - started, first: performance.now() - loaded })
+  }
+  report('load', { loadMs: round(median(rounds.map(({ load }) => load))), firstTokenMs: round(median(rounds.map(({ first }) => first))) })
+})

@@ -1,0 +1,80 @@
+import { randomFillSync } from 'node:crypto'
+import { mkdir, mkdtemp, open, rm, statfs } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+/** A Llama shape with random BF16 weights: every size in elements. */
+export interface Shape {
+  readonly hidden: number
+  readonly inner: number
+  readonly layers: number
+  readonly vocab: number
+}
+
+/** A temporary folder for a bench that needs `bytes` of disk; removed when the call ends. */
+export async function withFolder<T>(bytes: number, use: (folder: string) => Promise<T>): Promise<T> {
+  const { bavail, bsize } = await statfs(tmpdir())
+  if (bavail * bsize < bytes * 1.2) throw new Error(`this bench needs ${Math.ceil(bytes / 1e9)} GB of free disk in ${tmpdir()}`)
+  const folder = await mkdtemp(join(tmpdir(), 'masset-bench-'))
+  try {
+    return await use(folder)
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+/** Writes a checkpoint of this shape; resolves to the bytes of its weights. Values are small: random bits with the exponent held down. */
+export async function writeLlama(folder: string, { hidden, inner, layers, vocab }: Shape): Promise<number> {
+  const tensors: [string, number[]][] = [
+    ['model.embed_tokens.weight', [vocab, hidden]],
+    ['model.norm.weight', [hidden]],
+    ['lm_head.weight', [vocab, hidden]],
+  ]
+  for (let layer = 0; layer < layers; layer++) {
+    const at = `model.layers.${layer}`
+    for (const name of ['q_proj', 'k_proj', 'v_proj', 'o_proj']) tensors.push([`${at}.self_attn.${name}.weight`, [hidden, hidden]])
+    for (const name of ['gate_proj', 'up_proj']) tensors.push([`${at}.mlp.${name}.weight`, [inner, hidden]])
+    tensors.push(
+      [`${at}.mlp.down_proj.weight`, [hidden, inner]],
+      [`${at}.input_layernorm.weight`, [hidden]],
+      [`${at}.post_attention_layernorm.weight`, [hidden]],
+    )
+  }
+  const header: Record<string, object> = {}
+  let end = 0
+  for (const [name, shape] of tensors) {
+    const bytes = shape.reduce((product, dim) => product * dim, 2)
+    header[name] = { dtype: 'BF16', shape, data_offsets: [end, end + bytes] }
+    end += bytes
+  }
+  await mkdir(folder, { recursive: true })
+  const json = Buffer.from(JSON.stringify(header))
+  const length = Buffer.alloc(8)
+  length.writeBigUInt64LE(BigInt(json.byteLength))
+  const handle = await open(join(folder, 'model.safetensors'), 'w')
+  await handle.write(Buffer.concat([length, json]))
+  const chunk = new Uint16Array(8 * 1024 * 1024)
+  for (let at = 0; at < end; at += chunk.byteLength) {
+    randomFillSync(chunk)
+    // sign and mantissa random, exponent 2^-6: finite and of about the size of real weights
+    for (let i = 0; i < chunk.length; i++) chunk[i] = (chunk[i]! & 0x807f) | (121 << 7)
+    await handle.write(new Uint8Array(chunk.buffer, 0, Math.min(chunk.byteLength, end - at)))
+  }
+  await handle.close()
+  const config = {
+    model_type: 'llama',
+    hidden_size: hidden,
+    intermediate_size: inner,
+    num_hidden_layers: layers,
+    num_attention_heads: hidden / 64,
+    num_key_value_heads: hidden / 64,
+    vocab_size: vocab,
+    rms_norm_eps: 1e-5,
+    max_position_embeddings: 2048,
+    tie_word_embeddings: false,
+  }
+  const file = await open(join(folder, 'config.json'), 'w')
+  await file.write(JSON.stringify(config))
+  await file.close()
+  return end
+}
