@@ -27,7 +27,7 @@ await withFolder(1e9, async (folder) => {
     await using model = await loadModel(cid, { store, memory: Math.floor(weightBytes * share) })
     const loadMs = performance.now() - started
     const firstMs = 1000 * (await seconds(async () => drain(model.generate([1, 2, 3], { maxTokens: 1 }))))
-    const rounds = []
+    const rounds: { perPass: number; read: number; bound: number; wait: number; compute: number }[] = []
     for (let round = 0; round < 5; round++) {
       const raw = await readSpeed()
       const before = await model.stats()

@@ -16,7 +16,7 @@ await withFolder(1e9, async (folder) => {
     for await (const _ of model.generate([1, 2, 3], { maxTokens: 8, ignoreEos: true }));
   }
   await drain()
-  const rounds = []
+  const rounds: { p50: number; p99: number; max: number }[] = []
   for (let round = 0; round < 5; round++) {
     const delay = monitorEventLoopDelay({ resolution: RESOLUTION })
     delay.enable()

@@ -25,7 +25,7 @@ await withFolder(3e9, async (folder) => {
       ),
     )
   await raw(false)
-  const rounds = []
+  const rounds: { hash: number; write: number; ours: number }[] = []
   for (let round = 0; round < 5; round++) {
     const hash = await seconds(() => raw(false))
     const write = await seconds(() => raw(true))

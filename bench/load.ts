@@ -8,7 +8,7 @@ import { withFolder } from './synthetic.js'
 await withFolder(1e7, async (folder) => {
   const store = await openStore(join(folder, 'store'))
   const { cid } = await fragment(fileURLToPath(new URL('../../models/demo', import.meta.url)), { store })
-  const rounds = []
+  const rounds: { load: number; first: number }[] = []
   for (let round = 0; round < 5; round++) {
     const started = performance.now()
     await using model = await loadModel(cid, { store })

@@ -106,6 +106,6 @@ const ROW_WISE = new Set([
  */
 export function headStep(index: GraphIndex, steps: readonly Step[]): SegmentStep | undefined {
   const last = steps.find((step): step is SegmentStep => step.kind === 'segment' && step.outputs.includes('logits'))
-  if (!last || last.inputs.length !== 1 || last.outputs.length !== 1) return undefined
+  if (last?.inputs.length !== 1 || last.outputs.length !== 1) return undefined
   return last.nodes.every((at) => ROW_WISE.has(index.nodes[at]!.opType)) ? last : undefined
 }
