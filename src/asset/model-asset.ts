@@ -3,7 +3,7 @@ import { compareUtf8 } from '../core/paths.js'
 import type { StateDict, WeightRef } from '../graph/weights.js'
 import type { Checkpoint, TensorRef } from '../sources/checkpoint.js'
 import { layoutFragment } from './fragment-codec.js'
-import { GRAPH, INDEX } from './manifest.js'
+import { GRAPH, INDEX, type Manifest } from './manifest.js'
 import { graphOf, readConfig } from './model-graph.js'
 import { moduleTree } from './module-tree.js'
 import { type Part, type PlannedFile, plannedFile } from './pieces.js'
@@ -17,7 +17,7 @@ export interface PlanOptions {
 
 /** An asset before it is written: what it is, and every file but the manifest. */
 export interface PlannedAsset {
-  readonly kind: 'model'
+  readonly kind: Manifest['kind']
   readonly name?: string
   readonly main?: string
   readonly config?: string

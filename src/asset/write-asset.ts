@@ -53,17 +53,22 @@ export async function sealAsset(about: Omit<Manifest, 'files'>, files: readonly 
  * half-written ever has the name.
  * @throws AssetError 'BAD_USAGE' where `out` exists and is not empty; 'IO' (a full disk, ...); nothing stays then.
  */
-export async function writeAssetFolder(plan: PlannedAsset, out: string, options: LongCall = {}): Promise<WrittenAsset> {
+export function writeAssetFolder(plan: PlannedAsset, out: string, options: LongCall = {}): Promise<WrittenAsset> {
+  return intoNewFolder(out, (staging) => writeAsset(plan, staging, options))
+}
+
+/** Makes a new folder `out` of what `fill` writes into a sibling of it; the name appears when it is complete. */
+export async function intoNewFolder<T>(out: string, fill: (staging: string) => Promise<T>): Promise<T> {
   const target = resolve(out)
   await checkVacant(target)
   const staging = join(dirname(target), `.${basename(target)}.partial-${process.pid}-${randomBytes(4).toString('hex')}`)
   try {
     await mkdir(staging, { recursive: true })
-    const written = await writeAsset(plan, staging, options)
+    const result = await fill(staging)
     await rmdir(target).catch(() => undefined)
     await rename(staging, target)
     await syncFolder(dirname(target))
-    return written
+    return result
   } catch (error) {
     await rm(staging, { recursive: true, force: true })
     throw ioError(`write the asset folder ${out}`, error)

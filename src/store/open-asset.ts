@@ -42,7 +42,7 @@ export async function openAsset(cidOrPath: string, getStore: () => Promise<Store
 }
 
 async function openStored(cid: string, store: Store): Promise<OpenAsset> {
-  const manifest = await store.manifest(cid)
+  const { manifest } = await store.describe(cid)
   const pathOf = (file: AssetFile) => store.layout.file(String(file.cid))
   return reader({ cid, manifest, where: cid, pathOf }, (file) => store.sums(String(file.cid), file.size))
 }

@@ -1,5 +1,6 @@
 import { access, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import type { CID } from 'multiformats/cid'
 import { lock } from 'proper-lockfile'
 import { folderDag } from '../asset/dag.js'
 import { decodeManifest, MANIFEST, type Manifest } from '../asset/manifest.js'
@@ -54,10 +55,15 @@ export class Store {
   }
 
   /** Writes a planned asset into the store; files that are there already are kept. Nothing stays of a failed call. */
-  async write(plan: PlannedAsset, options: LongCall = {}): Promise<WrittenAsset> {
+  write(plan: PlannedAsset, options: LongCall = {}): Promise<WrittenAsset> {
+    return this.add((staging) => writeAsset(plan, staging, options))
+  }
+
+  /** Takes in an asset that `writeInto` writes into a folder of the store's own; all or nothing. */
+  async add(writeInto: (staging: string) => Promise<WrittenAsset>): Promise<WrittenAsset> {
     const staging = await makeStaging(this.layout.staging)
     try {
-      const written = await writeAsset(plan, staging, options)
+      const written = await writeInto(staging)
       await this.exclusively(() => this.adopt(written, staging))
       return written
     } finally {
@@ -95,10 +101,10 @@ export class Store {
   }
 
   /**
-   * The manifest of a stored asset, checked against the asset's CID: the folder that it describes must hash to it.
+   * The manifest of a stored asset, and its own CID, checked against the asset's: the folder that it describes must hash to it.
    * @throws AssetError 'NOT_FOUND' | 'CORRUPT'
    */
-  async manifest(cid: string): Promise<Manifest> {
+  async describe(cid: string): Promise<{ manifest: Manifest; manifestCid: CID }> {
     const key = String(parseCid(cid))
     const entry = await readSmallFile(this.layout.asset(key), 4096).catch((error: AssetError) => {
       if (error.code !== 'NOT_FOUND') throw error
@@ -114,7 +120,7 @@ export class Store {
       const manifest = decodeManifest(bytes, `the manifest of ${key}`)
       const root = await folderDag([...manifest.files.values(), { path: MANIFEST, cid: manifestCid, size: bytes.byteLength }])
       if (String(root.cid) !== key) throw new AssetError('CORRUPT', `it describes ${root.cid}`)
-      return manifest
+      return { manifest, manifestCid }
     } catch (cause) {
       const why = cause instanceof Error ? cause.message : String(cause)
       throw new AssetError(
@@ -135,7 +141,10 @@ export class Store {
   async list(): Promise<StoredAsset[]> {
     const assets: StoredAsset[] = []
     for (const cid of (await readdir(this.layout.assets)).filter((name) => !name.endsWith('.tmp')).sort()) {
-      const manifest = await this.manifest(cid).catch(() => undefined)
+      const manifest = await this.describe(cid).then(
+        (found) => found.manifest,
+        () => undefined,
+      )
       const size = manifest ? [...manifest.files.values()].reduce((sum, file) => sum + file.size, 0) : 0
       const pinned = await exists(this.layout.pin(cid))
       assets.push({ cid, kind: manifest?.kind ?? 'damaged', size, pinned, ...(manifest?.name !== undefined && { name: manifest.name }) })
@@ -145,7 +154,7 @@ export class Store {
 
   /** Keeps an asset from being removed. @throws AssetError 'NOT_FOUND' */
   async pin(cid: string): Promise<void> {
-    await this.manifest(cid)
+    await this.describe(cid)
     await writeDurably(this.layout.pin(cid), new Uint8Array(0))
   }
 

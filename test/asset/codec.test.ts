@@ -154,10 +154,12 @@ describe('the package', () => {
       'Tensor',
       'compare',
       'fragment',
+      'getFolder',
       'inspect',
       'loadModel',
       'openStore',
       'plan',
+      'putFolder',
       'seal',
       'verify',
     ])

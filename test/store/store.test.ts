@@ -1,11 +1,13 @@
 import { execFile, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { mkdir, open, readdir, readFile, truncate, utimes, writeFile } from 'node:fs/promises'
+import { mkdir, open, readdir, readFile, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises'
+import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import fc from 'fast-check'
+import { importer } from 'ipfs-unixfs-importer'
 import { describe, expect, it } from 'vitest'
-import { fragment, openStore, verify } from '../../src/api/index.js'
+import { fragment, getFolder, openStore, putFolder, verify } from '../../src/api/index.js'
 import { Summer } from '../../src/asset/sums.js'
 import { FragmentFile } from '../../src/store/fragment-file.js'
 import { openAsset } from '../../src/store/open-asset.js'
@@ -35,6 +37,64 @@ describe('the store', () => {
     const left = await readdir(`${folder.path}/store/files`, { recursive: true, withFileTypes: true })
     expect(left.filter((entry) => entry.isFile())).toEqual([])
     await expect(verify(b.cid, { store })).rejects.toMatchObject({ code: 'NOT_FOUND', message: expect.stringContaining('masset ls') })
+  })
+
+  it('gets an asset out as a folder without links, which is the same asset, and puts it into another store', async () => {
+    await using folder = await temporary()
+    const [one, two] = [await openStore(`${folder.path}/one`), await openStore(`${folder.path}/two`)]
+    const { cid } = await fragment(DEMO, { store: one })
+    await getFolder(one, cid, `${folder.path}/out`)
+    expect(await verify(`${folder.path}/out`)).toMatchObject({ cid, damage: [] })
+    expect((await readdir(`${folder.path}/out`, { recursive: true, withFileTypes: true })).some((entry) => entry.isSymbolicLink())).toBe(
+      false,
+    )
+    expect((await stat(`${folder.path}/out/modules/lm_head.safetensors`)).nlink).toBe(1)
+    expect(await putFolder(two, `${folder.path}/out`)).toBe(cid)
+    expect(await verify(cid, { store: two })).toMatchObject({ damage: [] })
+    await writeFile(`${folder.path}/out/config.json`, '{}')
+    const three = await openStore(`${folder.path}/three`)
+    await expect(putFolder(three, `${folder.path}/out`)).rejects.toMatchObject({
+      code: 'CORRUPT',
+      message: expect.stringContaining('config.json'),
+    })
+    expect(await three.list()).toEqual([])
+    expect(await readdir(`${folder.path}/three/tmp`)).toEqual([])
+  })
+
+  it('the CID of a written folder is that of the plain importer over its files', async () => {
+    await using folder = await temporary()
+    const { cid } = await fragment(DEMO, { out: `${folder.path}/out` })
+    const entries = await readdir(`${folder.path}/out`, { recursive: true, withFileTypes: true })
+    const files = await Promise.all(
+      entries
+        .filter((entry) => entry.isFile())
+        .map(async (entry) => ({
+          path: relative(`${folder.path}/out`, join(entry.parentPath, entry.name)),
+          content: await readFile(join(entry.parentPath, entry.name)),
+        })),
+    )
+    const blocks = { put: async (block: unknown) => block }
+    let root: { cid: unknown } | undefined
+    for await (root of importer(files, blocks as never, { profile: 'unixfs-v1-2025', wrapWithDirectory: true }));
+    expect(String(root!.cid)).toBe(cid)
+  })
+
+  it('54, 55: removing while another adds keeps what is needed; what a crash left is swept by the next removal', async () => {
+    await using folder = await temporary()
+    await folder.write('a/model.safetensors', checkpointBytes(['x.weight', 'y.weight']))
+    await folder.write('b/model.safetensors', checkpointBytes(['x.weight', 'z.weight']))
+    const store = await openStore(`${folder.path}/store`)
+    for (let round = 0; round < 5; round++) {
+      const a = await fragment(`${folder.path}/a`, { store })
+      const [b] = await Promise.all([fragment(`${folder.path}/b`, { store }), store.remove(a.cid)])
+      expect(await verify(b.cid, { store })).toMatchObject({ damage: [] })
+    }
+    // a crash after the entry was removed and before any file was
+    const demo = await fragment(DEMO, { store })
+    await rm(store.layout.asset(demo.cid))
+    const a = await fragment(`${folder.path}/a`, { store })
+    expect(await store.remove(a.cid)).toBeGreaterThan(1_500_000)
+    for (const { cid } of await store.list()) expect(await verify(cid, { store })).toMatchObject({ damage: [] })
   })
 
   it('56: two processes write the same asset at once; both succeed and it is sound', async () => {
