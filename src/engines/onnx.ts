@@ -38,6 +38,8 @@ export class OnnxEngine implements Engine {
     if (!created) {
       created = this.create(segment)
       this.sessions.set(key, created)
+      // One that failed may succeed once what was missing is there.
+      created.catch(() => this.sessions.delete(key))
     }
     const session = await created
     return {

@@ -16,7 +16,7 @@ interface Pending {
 
 /** The calling thread's end of the worker: calls and answers. The worker keeps the process alive only while a call is under way. */
 class Client {
-  private readonly worker = new Worker(new URL('./worker.js', import.meta.url), { name: 'module-assets' })
+  private readonly worker = new Worker(new URL('./worker.js', import.meta.url), { name: 'module-assets', execArgv: [] })
   private readonly pending = new Map<number, Pending>()
   private lastId = 0
   users = 0
