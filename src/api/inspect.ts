@@ -1,4 +1,4 @@
-import { open, stat } from 'node:fs/promises'
+import { open } from 'node:fs/promises'
 import { type ModuleInfo, moduleInfo } from '../asset/module-list.js'
 import { compareUtf8 } from '../core/paths.js'
 import type { LongCall } from '../core/progress.js'
@@ -88,7 +88,5 @@ export async function compare(a: string, b: string, options: { readonly store?: 
  * @throws AssetError 'NOT_FOUND' | 'BAD_INPUT' | 'CORRUPT' where it can't even be opened; other damage is in the result
  */
 export async function verify(cidOrPath: string, options: LongCall & { readonly store?: Store | undefined } = {}): Promise<Verification> {
-  const asset = await opened(cidOrPath, options.store)
-  const inFolder = (await stat(cidOrPath).catch(() => undefined))?.isDirectory()
-  return verifyAsset(asset, inFolder ? undefined : (options.store ?? (await Store.open())), options)
+  return verifyAsset(await opened(cidOrPath, options.store), options)
 }

@@ -4,8 +4,7 @@ import { AssetError } from '../core/errors.js'
 import { LIMITS } from '../core/limits.js'
 import { indexGraph } from '../graph/cut.js'
 import { parseGraph } from '../graph/parse.js'
-import { planGraph, weightBytes } from '../plan/plan.js'
-import { planSteps } from '../plan/steps.js'
+import { planGraph } from '../plan/plan.js'
 import { type OpenAsset, openAsset } from '../store/open-asset.js'
 import { Store } from '../store/store.js'
 
@@ -40,15 +39,14 @@ export async function plan(
   if (!main)
     throw new AssetError('UNSUPPORTED', `Cannot plan ${asset.where}: it has no graph; "masset doctor" lists the families that are known`)
   const index = indexGraph(parseGraph(await asset.readFile(main, LIMITS.graph)))
-  const total = weightBytes(index, planSteps(index))
-  const { steps, residency } = planGraph(index, options.memory === undefined ? total : parseBytes(options.memory, 'memory'))
+  const { steps, residency } = planGraph(index, (total) => (options.memory === undefined ? total : parseBytes(options.memory, 'memory')))
   const speed = await diskSpeed(asset)
   const { budget, minimum, pinnedBytes, bytesPerPass } = residency
   return {
     cid: asset.cid,
     engine: 'onnx',
     segments: steps.filter(({ kind }) => kind === 'segment').length,
-    weightBytes: total,
+    weightBytes: residency.total,
     budget,
     minimum,
     pinnedBytes,

@@ -1,10 +1,9 @@
-import { open, readdir } from 'node:fs/promises'
+import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { AssetError, ioError } from '../core/errors.js'
-import { compareUtf8 } from '../core/paths.js'
 import type { LongCall } from '../core/progress.js'
-import { readExactly } from '../core/read.js'
-import type { Checkpoint, SourceFile, TensorRef } from '../sources/checkpoint.js'
+import { listFiles, readExactly } from '../core/read.js'
+import { type Checkpoint, type SourceFile, sourceFile, type TensorRef } from '../sources/checkpoint.js'
 import { isCopied } from '../sources/hf.js'
 import { readSafetensorsHeader } from '../sources/safetensors.js'
 import { fileDag } from './dag.js'
@@ -20,13 +19,7 @@ import { sealAsset, type WrittenAsset } from './write-asset.js'
  * @throws AssetError 'BAD_INPUT' for a fragment that is not canonical or lies where its tensors don't belong.
  */
 export async function sealFolder(folder: string, options: LongCall & { name?: string | undefined } = {}): Promise<WrittenAsset> {
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch((error: unknown) => {
-    throw ioError(`open ${folder}`, error)
-  })
-  const paths = entries
-    .filter((entry) => !entry.isDirectory())
-    .map((entry) => join(entry.parentPath, entry.name).slice(join(folder, '/').length).replaceAll('\\', '/'))
-    .sort(compareUtf8)
+  const paths = await listFiles(folder)
   const tensors = new Map<string, TensorRef>()
   for (const path of paths.filter((path) => path.startsWith('modules/'))) await readFragment(folder, path, tensors)
   const copies = new Map<string, SourceFile>()
@@ -95,7 +88,7 @@ async function factsOf(path: string): Promise<SourceFile> {
   try {
     const facts = await handle.stat()
     if (!facts.isFile()) throw new AssetError('BAD_INPUT', `Cannot seal ${path}: it is not a file`)
-    return { path, size: facts.size, mtimeMs: facts.mtimeMs, ino: facts.ino }
+    return sourceFile(path, facts)
   } finally {
     await handle.close()
   }

@@ -75,6 +75,13 @@ export class Summer {
   }
 }
 
+/** The sums of bytes at hand. */
+export function sumBytes(bytes: Uint8Array): FileSums {
+  const summer = new Summer()
+  summer.update(bytes)
+  return summer.finish()
+}
+
 /** Joins the sums of consecutive runs of one file; every run but the last must end on a leaf boundary. */
 export function joinSums(runs: readonly FileSums[]): FileSums {
   if (runs.length === 1) return runs[0]!

@@ -1,5 +1,7 @@
-import { type FileHandle, open } from 'node:fs/promises'
+import { type FileHandle, open, readdir } from 'node:fs/promises'
+import { join, relative } from 'node:path'
 import { AssetError, ioError } from './errors.js'
+import { compareUtf8 } from './paths.js'
 
 /**
  * Fills `target` from a file at `position`.
@@ -39,4 +41,15 @@ export async function readSmallFile(path: string, limit: number): Promise<Uint8A
   } finally {
     await handle.close()
   }
+}
+
+/** The relative paths, with `/`, of all that lies under a folder and is no folder, in order. @throws AssetError 'NOT_FOUND' | 'IO' */
+export async function listFiles(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch((error: unknown) => {
+    throw ioError(`open ${folder}`, error)
+  })
+  return entries
+    .filter((entry) => !entry.isDirectory())
+    .map((entry) => relative(folder, join(entry.parentPath, entry.name)).replaceAll('\\', '/'))
+    .sort(compareUtf8)
 }

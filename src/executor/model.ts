@@ -6,8 +6,8 @@ import { LIMITS } from '../core/limits.js'
 import type { Engine, PreparedSegment } from '../engines/engine.js'
 import { cutGraph, elementType, type GraphIndex, indexGraph } from '../graph/cut.js'
 import { parseGraph } from '../graph/parse.js'
-import { type Plan, planGraph, weightBytes } from '../plan/plan.js'
-import { type GatherStep, planSteps, type SegmentStep } from '../plan/steps.js'
+import { type Plan, planGraph } from '../plan/plan.js'
+import type { GatherStep, SegmentStep } from '../plan/steps.js'
 import type { Residency } from '../residency/residency.js'
 import { Weights } from '../residency/weights.js'
 import type { OpenAsset } from '../store/open-asset.js'
@@ -59,8 +59,7 @@ export class LoadedModel {
     if (!main) throw await noGraph(asset)
     const index = indexGraph(parseGraph(await asset.readFile(main, LIMITS.graph)))
     const files = new WeightFiles(asset, index)
-    const budget = memory === 'auto' ? Math.max(1, Math.min(Math.floor(freemem() * 0.6), weightBytes(index, planSteps(index)))) : memory
-    const plan = planGraph(index, budget)
+    const plan = planGraph(index, (total) => (memory === 'auto' ? Math.max(1, Math.min(Math.floor(freemem() * 0.6), total)) : memory))
     const prepared = new Map<SegmentStep, PreparedSegment>()
     const segments = plan.steps.filter((step): step is SegmentStep => step.kind === 'segment')
     for (const [at, step] of segments.entries()) {

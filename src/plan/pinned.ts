@@ -33,7 +33,7 @@ export interface ResidencyPlan {
  */
 export function planResidency(segments: readonly (readonly WeightUse[])[], budget: number): ResidencyPlan {
   const unique = new Map(segments.flat().map((use) => [use.name, use]))
-  const total = sum(unique.values())
+  const total = totalBytes(segments)
   const base = sum([...unique.values()].filter(({ matrix }) => !matrix))
   const matrices = [...unique.values()].filter(({ matrix }) => matrix)
   const minimum = Math.min(total, base + windowOf(segments, new Set(matrices.map(({ name }) => name))))
@@ -74,6 +74,11 @@ function chooseStreamed(segments: readonly (readonly WeightUse[])[], matrices: r
     else pinned += length
   }
   return streaming
+}
+
+/** Bytes of all weights that segments use, each once. */
+export function totalBytes(segments: readonly (readonly WeightUse[])[]): number {
+  return sum(new Map(segments.flat().map((use) => [use.name, use])).values())
 }
 
 /** Bytes that the streamed weights of one segment and of the next that streams need together, around the end of the pass too. */

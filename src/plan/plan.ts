@@ -1,5 +1,5 @@
 import type { GraphIndex } from '../graph/cut.js'
-import { planResidency, type ResidencyPlan, type WeightUse } from './pinned.js'
+import { planResidency, type ResidencyPlan, totalBytes, type WeightUse } from './pinned.js'
 import { headStep, isMatrix, planSteps, type SegmentStep, type Step } from './steps.js'
 
 /** How a graph will be run: its steps in order, which of them makes the logits, and what stays in memory. */
@@ -10,20 +10,19 @@ export interface Plan {
 }
 
 /** The matrices and vectors that each segment uses, in forward order. */
-export function weightUses(index: GraphIndex, steps: readonly Step[]): WeightUse[][] {
+function weightUses(index: GraphIndex, steps: readonly Step[]): WeightUse[][] {
   return steps
     .filter((step): step is SegmentStep => step.kind === 'segment')
     .map(({ weights }) => weights.map((name) => ({ name, length: index.weights.get(name)!.data.length, matrix: isMatrix(index, name) })))
 }
 
-/** Bytes of all weights that segments use, each once; tables of which only rows are read do not count. */
-export function weightBytes(index: GraphIndex, steps: readonly Step[]): number {
-  const lengths = new Map(weightUses(index, steps).flatMap((uses) => uses.map(({ name, length }) => [name, length])))
-  return [...lengths.values()].reduce((sum, length) => sum + length, 0)
-}
-
-/** Plans a graph for a budget in bytes; pure, no I/O. @throws AssetError 'BUDGET_TOO_SMALL' | 'UNSUPPORTED' */
-export function planGraph(index: GraphIndex, budget: number): Plan {
+/**
+ * Plans a graph for the budget in bytes that `budgetOf` gives for the bytes of all weights that segments use, each once
+ * (tables of which only rows are read do not count). Pure, no I/O.
+ * @throws AssetError 'BUDGET_TOO_SMALL' | 'UNSUPPORTED'
+ */
+export function planGraph(index: GraphIndex, budgetOf: (total: number) => number): Plan {
   const steps = planSteps(index)
-  return { steps, head: headStep(index, steps), residency: planResidency(weightUses(index, steps), budget) }
+  const uses = weightUses(index, steps)
+  return { steps, head: headStep(index, steps), residency: planResidency(uses, budgetOf(totalBytes(uses))) }
 }

@@ -22,6 +22,9 @@ export interface SegmentStep {
 
 export type Step = GatherStep | SegmentStep
 
+/** A step before it is known what it needs and makes. */
+type Cut = GatherStep | Pick<SegmentStep, 'kind' | 'nodes'>
+
 /** True for what is streamed or pinned by choice; vectors (norms, biases) are small and always pinned. */
 export function isMatrix(index: GraphIndex, name: string): boolean {
   return (index.weights.get(name)?.tensor.dims.length ?? 0) >= 2
@@ -32,12 +35,12 @@ export function isMatrix(index: GraphIndex, name: string): boolean {
  * along the rows of a weight is a step of its own. The cut depends on the graph alone, so results never depend on the budget.
  */
 export function planSteps(index: GraphIndex): Step[] {
-  const steps: { step: GatherStep | { kind: 'segment'; nodes: number[] }; at: number }[] = []
+  const steps: Cut[] = []
   let open: number[] = []
   let made = new Set<string>()
   let matrices = new Set<string>()
   const close = () => {
-    if (open.length > 0) steps.push({ step: { kind: 'segment', nodes: open }, at: steps.length })
+    if (open.length > 0) steps.push({ kind: 'segment', nodes: open })
     open = []
     made = new Set()
     matrices = new Set()
@@ -47,7 +50,7 @@ export function planSteps(index: GraphIndex): Step[] {
     const axis = node.attribute.find(({ name }) => name === 'axis')?.i ?? 0n
     if (node.opType === 'Gather' && isMatrix(index, table!) && axis === 0n && !index.constants.has(ids!)) {
       if (made.has(ids!)) close()
-      steps.push({ step: { kind: 'gather', table: table!, ids: ids!, output: node.output[0]! }, at: steps.length })
+      steps.push({ kind: 'gather', table: table!, ids: ids!, output: node.output[0]! })
       continue
     }
     const needed = node.input.filter((name) => isMatrix(index, name))
@@ -57,13 +60,10 @@ export function planSteps(index: GraphIndex): Step[] {
     open.push(at)
   }
   close()
-  return withBoundaries(
-    index,
-    steps.map(({ step }) => step),
-  )
+  return withBoundaries(index, steps)
 }
 
-function withBoundaries(index: GraphIndex, steps: readonly (GatherStep | { kind: 'segment'; nodes: number[] })[]): Step[] {
+function withBoundaries(index: GraphIndex, steps: readonly Cut[]): Step[] {
   const wanted = new Set(index.outputs.map(({ name }) => name))
   const result: Step[] = []
   // Backwards, so that what later steps need is known.

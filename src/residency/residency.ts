@@ -45,9 +45,9 @@ export class Residency {
     if (entry.holders > 0) return
     this.entries.delete(entry.key)
     this.bytes -= entry.bytes.byteLength
-    // Two of a size are kept: one weight in use, one read ahead.
+    // One of a size is kept: what is read ahead next is often of the size that was just freed.
     const buffer = entry.bytes.buffer
-    if (this.spare.filter((kept) => kept.bytes === buffer.byteLength).length < 1) this.spare.push({ buffer, bytes: buffer.byteLength })
+    if (!this.spare.some((kept) => kept.bytes === buffer.byteLength)) this.spare.push({ buffer, bytes: buffer.byteLength })
     if (this.spare.length > 4) this.spare.shift()
   }
 

@@ -1,3 +1,4 @@
+import type { Stats } from 'node:fs'
 import type { StoredTensor } from './safetensors.js'
 
 /** One file of a checkpoint as it was when it was opened; a reader that finds other facts must stop. */
@@ -6,6 +7,11 @@ export interface SourceFile {
   readonly size: number
   readonly mtimeMs: number
   readonly ino: number
+}
+
+/** The facts of a file out of its `stat`. */
+export function sourceFile(path: string, { size, mtimeMs, ino }: Stats): SourceFile {
+  return { path, size, mtimeMs, ino }
 }
 
 /** A tensor of a checkpoint: nothing but where its bytes are. */

@@ -1,12 +1,12 @@
-import { type FileHandle, open, readdir, stat } from 'node:fs/promises'
+import { open, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { AssetError, ioError, systemCode } from '../core/errors.js'
 import { parseJsonObject } from '../core/json.js'
 import { LIMITS } from '../core/limits.js'
 import { compareUtf8, isSafePath } from '../core/paths.js'
 import { readSmallFile } from '../core/read.js'
-import type { Checkpoint, SourceFile, TensorRef } from './checkpoint.js'
-import { readSafetensorsHeader, type SafetensorsHeader } from './safetensors.js'
+import { type Checkpoint, type SourceFile, sourceFile, type TensorRef } from './checkpoint.js'
+import { readSafetensorsHeader } from './safetensors.js'
 
 const SINGLE = 'model.safetensors'
 const INDEX = 'model.safetensors.index.json'
@@ -49,7 +49,7 @@ export async function openHuggingFace(folder: string): Promise<Checkpoint> {
     throw ioError(`open the checkpoint ${folder}`, error)
   })
   let tensors: Map<string, TensorRef>
-  if (names.includes(SINGLE)) tensors = (await readShard(join(folder, SINGLE))).tensors
+  if (names.includes(SINGLE)) tensors = await readShard(join(folder, SINGLE))
   else if (names.includes(INDEX)) tensors = await readShards(folder)
   else {
     throw new AssetError(
@@ -87,7 +87,7 @@ async function readShards(folder: string): Promise<Map<string, TensorRef>> {
   if (shards.size > LIMITS.shards)
     throw new AssetError('LIMIT', `Cannot read ${path}: it names ${shards.size} shards, the limit is ${LIMITS.shards}`)
   const opened = new Map<string, Map<string, TensorRef>>()
-  for (const shard of shards) opened.set(shard, (await readShard(join(folder, shard))).tensors)
+  for (const shard of shards) opened.set(shard, await readShard(join(folder, shard)))
   const tensors = new Map<string, TensorRef>()
   for (const [tensor, shard] of shardOf) {
     const ref = opened.get(shard)!.get(tensor)
@@ -101,22 +101,17 @@ async function readShards(folder: string): Promise<Map<string, TensorRef>> {
   return tensors
 }
 
-async function readShard(path: string): Promise<{ tensors: Map<string, TensorRef>; header: SafetensorsHeader }> {
+async function readShard(path: string): Promise<Map<string, TensorRef>> {
   const handle = await open(path, 'r').catch((error: unknown) => {
     throw ioError(`open ${path}`, error)
   })
   try {
-    const file = await factsOf(handle, path)
-    const header = await readSafetensorsHeader(handle, file.size, path)
-    return { header, tensors: new Map([...header.tensors].map(([name, tensor]) => [name, { ...tensor, file }])) }
+    const file = sourceFile(path, await handle.stat())
+    const { tensors } = await readSafetensorsHeader(handle, file.size, path)
+    return new Map([...tensors].map(([name, tensor]) => [name, { ...tensor, file }]))
   } finally {
     await handle.close()
   }
-}
-
-async function factsOf(handle: FileHandle, path: string): Promise<SourceFile> {
-  const { size, mtimeMs, ino } = await handle.stat()
-  return { path, size, mtimeMs, ino }
 }
 
 async function statFile(path: string): Promise<SourceFile | undefined> {
@@ -126,5 +121,5 @@ async function statFile(path: string): Promise<SourceFile | undefined> {
   if (!facts.isFile()) return undefined
   if (facts.size > LIMITS.json)
     throw new AssetError('LIMIT', `Cannot copy ${path}: it has ${facts.size} bytes, the limit is ${LIMITS.json}`)
-  return { path, size: facts.size, mtimeMs: facts.mtimeMs, ino: facts.ino }
+  return sourceFile(path, facts)
 }

@@ -5,6 +5,7 @@ import { type PlannedFile, plannedFile } from '../asset/pieces.js'
 import { intoNewFolder, writeAsset } from '../asset/write-asset.js'
 import { AssetError, ioError } from '../core/errors.js'
 import type { LongCall } from '../core/progress.js'
+import { sourceFile } from '../sources/checkpoint.js'
 import { checkCid, openAsset } from './open-asset.js'
 import type { Store } from './store.js'
 
@@ -18,10 +19,13 @@ export async function putFolder(store: Store, folder: string, options: LongCall 
   const files: PlannedFile[] = []
   for (const file of listed.values()) {
     const path = asset.pathOf(file)
-    const { size, mtimeMs, ino } = await stat(path).catch((error: unknown) => {
-      throw ioError(`read ${path}`, error)
-    })
-    files.push(plannedFile(file.path, [{ file: { path, size, mtimeMs, ino }, offset: 0, length: size }]))
+    const source = sourceFile(
+      path,
+      await stat(path).catch((error: unknown) => {
+        throw ioError(`read ${path}`, error)
+      }),
+    )
+    files.push(plannedFile(file.path, [{ file: source, offset: 0, length: source.size }]))
   }
   const { cid } = await store.add(async (staging) => {
     const written = await writeAsset({ ...about, files }, staging, options)

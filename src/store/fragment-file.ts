@@ -47,10 +47,8 @@ export class FragmentFile {
     const bodyStart = from + headBytes
     const bodyEnd = end === to ? end : Math.max(bodyStart, Math.floor(end / PAGE) * PAGE)
     const head = new Uint8Array(headBytes)
-    const body = target.subarray(
-      Math.min(bodyStart - offset, target.byteLength),
-      Math.max(Math.min(bodyEnd - offset, target.byteLength), Math.min(bodyStart - offset, target.byteLength)),
-    )
+    const bodyAt = Math.min(bodyStart - offset, target.byteLength)
+    const body = target.subarray(bodyAt, Math.max(bodyAt, bodyEnd - offset))
     const tail = new Uint8Array(Math.max(0, to - bodyStart - body.byteLength))
     await this.fill([head, body, tail], from)
     let page = firstPage

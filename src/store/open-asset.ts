@@ -2,7 +2,7 @@ import { open, stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { fileDag, folderDag } from '../asset/dag.js'
 import { decodeManifest, MANIFEST, type Manifest } from '../asset/manifest.js'
-import { type AssetFile, type FileSums, Summer } from '../asset/sums.js'
+import { type AssetFile, type FileSums, Summer, sumBytes } from '../asset/sums.js'
 import { isCid, parseCid } from '../core/cid.js'
 import { AssetError, ioError } from '../core/errors.js'
 import { LEAF, LIMITS } from '../core/limits.js'
@@ -17,6 +17,8 @@ export interface OpenAsset {
   readonly manifest: Manifest
   /** for messages: the CID, or the path of the folder */
   readonly where: string
+  /** the store that it is in; undefined for a folder */
+  readonly store: Store | undefined
   /** the path of a file on disk */
   pathOf(file: AssetFile): string
   /** a whole file of at most `limit` bytes, verified against its CID */
@@ -44,7 +46,7 @@ export async function openAsset(cidOrPath: string, getStore: () => Promise<Store
 async function openStored(cid: string, store: Store): Promise<OpenAsset> {
   const { manifest } = await store.describe(cid)
   const pathOf = (file: AssetFile) => store.layout.file(String(file.cid))
-  return reader({ cid, manifest, where: cid, pathOf }, (file) => store.sums(String(file.cid), file.size))
+  return reader({ cid, manifest, where: cid, store, pathOf })
 }
 
 async function openFolder(folder: string): Promise<OpenAsset> {
@@ -57,17 +59,12 @@ async function openFolder(folder: string): Promise<OpenAsset> {
     )
   })
   const manifest = decodeManifest(bytes, join(folder, MANIFEST))
-  const summer = new Summer()
-  summer.update(bytes)
-  const manifestFile = { path: MANIFEST, cid: (await fileDag(summer.finish())).cid, size: bytes.byteLength }
+  const manifestFile = { path: MANIFEST, cid: (await fileDag(sumBytes(bytes))).cid, size: bytes.byteLength }
   const cid = String((await folderDag([...manifest.files.values(), manifestFile])).cid)
-  return reader({ cid, manifest, where: folder, pathOf: (file) => join(folder, file.path) }, async () => undefined)
+  return reader({ cid, manifest, where: folder, store: undefined, pathOf: (file) => join(folder, file.path) })
 }
 
-function reader(
-  asset: Pick<OpenAsset, 'cid' | 'manifest' | 'where' | 'pathOf'>,
-  known: (file: AssetFile) => Promise<FileSums | undefined>,
-): OpenAsset {
+function reader(asset: Omit<OpenAsset, 'readFile' | 'open'>): OpenAsset {
   const fileAt = (path: string): AssetFile => {
     const file = asset.manifest.files.get(path)
     if (!file) throw new AssetError('MISSING', `Cannot read ${path} of ${asset.where}: the asset has no such file`)
@@ -76,7 +73,7 @@ function reader(
   const verified = new Map<string, Promise<FileSums>>()
   // A folder has no checksums beside its files, and sums in the store may be lost: then the file is hashed once, before its first use.
   const sumsOf = (file: AssetFile): Promise<FileSums> => {
-    const sums = verified.get(file.path) ?? known(file).then((sums) => sums ?? sumVerified(asset, file))
+    const sums = verified.get(file.path) ?? sumsOfFile(asset, file)
     verified.set(file.path, sums)
     return sums
   }
@@ -85,9 +82,7 @@ function reader(
     async readFile(path, limit = LIMITS.json) {
       const file = fileAt(path)
       const bytes = await readSmallFile(asset.pathOf(file), limit)
-      const summer = new Summer()
-      summer.update(bytes)
-      await checkCid(asset, file, summer.finish())
+      await checkCid(asset, file, sumBytes(bytes))
       return bytes
     },
     async open(path) {
@@ -98,7 +93,9 @@ function reader(
   }
 }
 
-async function sumVerified(asset: Pick<OpenAsset, 'where' | 'pathOf'>, file: AssetFile): Promise<FileSums> {
+async function sumsOfFile(asset: Omit<OpenAsset, 'readFile' | 'open'>, file: AssetFile): Promise<FileSums> {
+  const kept = await asset.store?.sums(String(file.cid), file.size)
+  if (kept) return kept
   const handle = await open(asset.pathOf(file), 'r').catch((error: unknown) => {
     throw ioError(`open ${file.path} of ${asset.where}`, error)
   })

@@ -1,12 +1,10 @@
-import { readdir } from 'node:fs/promises'
-import { join } from 'node:path'
 import { sumFiles } from '../asset/file-pool.js'
 import { MANIFEST } from '../asset/manifest.js'
 import type { FileSums } from '../asset/sums.js'
 import { AssetError } from '../core/errors.js'
 import type { LongCall } from '../core/progress.js'
+import { listFiles } from '../core/read.js'
 import { checkCid, type OpenAsset } from './open-asset.js'
-import type { Store } from './store.js'
 
 /** What `verify` found: files read, bytes read, and one line per damage (none: all is well). */
 export interface Verification {
@@ -17,7 +15,8 @@ export interface Verification {
 }
 
 /** Reads every byte of an asset and compares it with its CIDs; in the store also the checksums beside the files, in a folder also that nothing else is there. */
-export async function verifyAsset(asset: OpenAsset, store: Store | undefined, options: LongCall = {}): Promise<Verification> {
+export async function verifyAsset(asset: OpenAsset, options: LongCall = {}): Promise<Verification> {
+  const { store } = asset
   const damage: string[] = []
   const files = [...asset.manifest.files.values()]
   const total = files.reduce((sum, file) => sum + file.size, 0)
@@ -40,14 +39,7 @@ export async function verifyAsset(asset: OpenAsset, store: Store | undefined, op
 }
 
 async function strangers(asset: OpenAsset): Promise<string[]> {
-  const entries = await readdir(asset.where, { recursive: true, withFileTypes: true })
-  return entries
-    .filter((entry) => !entry.isDirectory())
-    .map((entry) =>
-      join(entry.parentPath, entry.name)
-        .slice(asset.where.length + 1)
-        .replaceAll('\\', '/'),
-    )
+  return (await listFiles(asset.where))
     .filter((path) => path !== MANIFEST && !asset.manifest.files.has(path))
     .map((path) => `Cannot find ${path} of ${asset.where} in its manifest: it is not part of the asset; remove it`)
 }
