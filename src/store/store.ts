@@ -2,12 +2,12 @@ import { access, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'n
 import { dirname, join } from 'node:path'
 import type { CID } from 'multiformats/cid'
 import { lock } from 'proper-lockfile'
-import { folderDag } from '../asset/dag.js'
+import { type DagNode, fileDag, folderDag } from '../asset/dag.js'
 import { decodeManifest, MANIFEST, type Manifest } from '../asset/manifest.js'
 import type { PlannedAsset } from '../asset/model-asset.js'
-import type { FileSums } from '../asset/sums.js'
+import { type FileSums, sumBytes } from '../asset/sums.js'
 import { type WrittenAsset, writeAsset } from '../asset/write-asset.js'
-import { parseCid } from '../core/cid.js'
+import { isCid, parseCid } from '../core/cid.js'
 import { AssetError, ioError } from '../core/errors.js'
 import { LIMITS } from '../core/limits.js'
 import type { LongCall } from '../core/progress.js'
@@ -104,7 +104,7 @@ export class Store {
    * The manifest of a stored asset, and its own CID, checked against the asset's: the folder that it describes must hash to it.
    * @throws AssetError 'NOT_FOUND' | 'CORRUPT'
    */
-  async describe(cid: string): Promise<{ manifest: Manifest; manifestCid: CID }> {
+  async describe(cid: string): Promise<{ manifest: Manifest; manifestCid: CID; nodes: readonly DagNode[] }> {
     const key = String(parseCid(cid))
     const entry = await readSmallFile(this.layout.asset(key), 4096).catch((error: AssetError) => {
       if (error.code !== 'NOT_FOUND') throw error
@@ -117,10 +117,12 @@ export class Store {
     try {
       const manifestCid = parseCid(String(JSON.parse(Buffer.from(entry).toString('utf8')).manifest))
       const bytes = await readSmallFile(this.layout.file(String(manifestCid)), LIMITS.json)
+      const found = (await fileDag(sumBytes(bytes))).cid
+      if (!found.equals(manifestCid)) throw new AssetError('CORRUPT', `its manifest is ${found}, expected ${manifestCid}`)
       const manifest = decodeManifest(bytes, `the manifest of ${key}`)
       const root = await folderDag([...manifest.files.values(), { path: MANIFEST, cid: manifestCid, size: bytes.byteLength }])
       if (String(root.cid) !== key) throw new AssetError('CORRUPT', `it describes ${root.cid}`)
-      return { manifest, manifestCid }
+      return { manifest, manifestCid, nodes: root.nodes }
     } catch (cause) {
       const why = cause instanceof Error ? cause.message : String(cause)
       throw new AssetError(
@@ -140,7 +142,7 @@ export class Store {
   /** All assets, in the order of their CIDs; damaged ones are left to `verify`. */
   async list(): Promise<StoredAsset[]> {
     const assets: StoredAsset[] = []
-    for (const cid of (await readdir(this.layout.assets)).filter((name) => !name.endsWith('.tmp')).sort()) {
+    for (const cid of (await readdir(this.layout.assets)).filter(isCid).sort()) {
       const manifest = await this.describe(cid).then(
         (found) => found.manifest,
         () => undefined,
@@ -164,7 +166,7 @@ export class Store {
 
   /**
    * Removes an asset and the files that no other asset needs; readers that have them open keep them. Resolves to the bytes freed.
-   * @throws AssetError 'NOT_FOUND', 'BAD_USAGE' where it is pinned
+   * @throws AssetError 'NOT_FOUND', 'BAD_USAGE' where it is pinned, 'CORRUPT' where what another asset needs can't be known: no file is removed then
    */
   async remove(cid: string): Promise<number> {
     const key = String(parseCid(cid))
@@ -174,13 +176,13 @@ export class Store {
       await rm(this.layout.asset(key), { force: true })
       const needed = new Set<string>()
       for (const other of await readdir(this.layout.assets)) {
-        const entry = JSON.parse(await readFile(this.layout.asset(other), 'utf8'))
-        needed.add(entry.manifest)
-        const bytes = await readSmallFile(this.layout.file(entry.manifest), LIMITS.json)
-        const manifest = decodeManifest(bytes)
-        for (const file of manifest.files.values()) needed.add(String(file.cid))
-        const manifestFile = { path: MANIFEST, cid: parseCid(entry.manifest), size: bytes.byteLength }
-        for (const node of (await folderDag([...manifest.files.values(), manifestFile])).nodes) needed.add(String(node.cid))
+        // Entries are written under the lock that is held here: a temporary one is what a killed writer left.
+        if (!isCid(other)) {
+          await rm(this.layout.asset(other), { force: true })
+          continue
+        }
+        const { manifest, manifestCid, nodes } = await this.describe(other)
+        for (const { cid: needs } of [...manifest.files.values(), { cid: manifestCid }, ...nodes]) needed.add(String(needs))
       }
       return (await sweepFolder(join(this.path, 'files'), needed)) + (await sweepFolder(join(this.path, 'nodes'), needed))
     })

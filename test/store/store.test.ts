@@ -79,6 +79,47 @@ describe('the store', () => {
     expect(String(root!.cid)).toBe(cid)
   })
 
+  it('53: a flipped byte in a stored manifest is found, though the folder that it describes is the same', async () => {
+    await using folder = await temporary()
+    const store = await openStore(`${folder.path}/store`)
+    const { cid } = await fragment(DEMO, { store, name: 'abc' })
+    const { manifestCid } = await store.describe(cid)
+    const path = store.layout.file(String(manifestCid))
+    const text = await readFile(path, 'utf8')
+    await writeFile(path, text.replace('"name":"abc"', '"name":"abd"'))
+    await expect(openAsset(cid, async () => store)).rejects.toMatchObject({
+      code: 'CORRUPT',
+      message: expect.stringContaining('its manifest is'),
+    })
+    expect((await store.list())[0]).toMatchObject({ cid, kind: 'damaged' })
+    await fragment(DEMO, { store, name: 'abc' })
+    expect(await verify(cid, { store })).toMatchObject({ damage: [] })
+  })
+
+  it('50: an entry that a killed writer left half-written hinders neither listing nor removing, and goes', async () => {
+    await using folder = await temporary()
+    await folder.write('a/model.safetensors', checkpointBytes(['x.weight']))
+    const store = await openStore(`${folder.path}/store`)
+    const [a, demo] = [await fragment(`${folder.path}/a`, { store }), await fragment(DEMO, { store })]
+    await folder.write(`store/assets/${demo.cid}.123-abcd.tmp`, '{"manif')
+    expect((await store.list()).map(({ cid }) => cid).sort()).toEqual([a.cid, demo.cid].sort())
+    await store.remove(a.cid)
+    expect(await readdir(`${folder.path}/store/assets`)).toEqual([demo.cid])
+    expect(await verify(demo.cid, { store })).toMatchObject({ damage: [] })
+  })
+
+  it('54: removes no file while what another asset needs cannot be known', async () => {
+    await using folder = await temporary()
+    await folder.write('a/model.safetensors', checkpointBytes(['x.weight']))
+    const store = await openStore(`${folder.path}/store`)
+    const [a, demo] = [await fragment(`${folder.path}/a`, { store }), await fragment(DEMO, { store })]
+    const entry = await readFile(store.layout.asset(demo.cid))
+    await writeFile(store.layout.asset(demo.cid), '{}')
+    await expect(store.remove(a.cid)).rejects.toMatchObject({ code: 'CORRUPT', message: expect.stringContaining(demo.cid) })
+    await writeFile(store.layout.asset(demo.cid), entry)
+    expect(await verify(demo.cid, { store })).toMatchObject({ damage: [] })
+  })
+
   it('54, 55: removing while another adds keeps what is needed; what a crash left is swept by the next removal', async () => {
     await using folder = await temporary()
     await folder.write('a/model.safetensors', checkpointBytes(['x.weight', 'y.weight']))
