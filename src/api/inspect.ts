@@ -1,7 +1,7 @@
-import { open } from 'node:fs/promises'
 import { type ModuleInfo, moduleInfo } from '../asset/module-list.js'
 import { compareUtf8 } from '../core/paths.js'
 import type { LongCall } from '../core/progress.js'
+import { withFile } from '../core/read.js'
 import { readSafetensorsHeader } from '../sources/safetensors.js'
 import { type OpenAsset, openAsset } from '../store/open-asset.js'
 import { Store } from '../store/store.js'
@@ -50,14 +50,11 @@ export async function inspect(cidOrPath: string, options: { readonly store?: Sto
       files.push({ path, cid: String(cid), size })
       continue
     }
-    const handle = await open(asset.pathOf({ path, cid, size }), 'r')
-    try {
-      modules.push(
-        moduleInfo(path, String(cid), size, await readSafetensorsHeader(handle, (await handle.stat()).size, `${path} of ${asset.where}`)),
-      )
-    } finally {
-      await handle.close()
-    }
+    const what = `${path} of ${asset.where}`
+    const header = await withFile(asset.pathOf({ path, cid, size }), what, (handle, facts) =>
+      readSafetensorsHeader(handle, facts.size, what),
+    )
+    modules.push(moduleInfo(path, String(cid), size, header))
   }
   const { kind, name } = asset.manifest
   const size = [...asset.manifest.files.values()].reduce((sum, file) => sum + file.size, 0)

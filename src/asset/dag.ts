@@ -3,6 +3,7 @@ import type { CID } from 'multiformats/cid'
 import { leafCid } from '../core/cid.js'
 import { AssetError } from '../core/errors.js'
 import { LEAF } from '../core/limits.js'
+import { dagSizeOf } from './dag-size.js'
 import type { AssetFile, FileSums } from './sums.js'
 import { leafCount } from './sums.js'
 
@@ -55,19 +56,10 @@ export async function fileDag(sums: Pick<FileSums, 'size' | 'leaves'>): Promise<
   return { cid: root.cid, dagSize: Number(root.size), nodes: blocks.nodes }
 }
 
-/**
- * Bytes of the whole DAG of a file of `size` bytes, known from the size alone since the layout is fixed; a folder's
- * links carry it (Tsize).
- */
-export async function dagSizeOf(size: number): Promise<number> {
-  if (size <= LEAF) return size
-  return (await fileDag({ size, leaves: new Uint8Array(leafCount(size) * 32) })).dagSize
-}
-
 /** The UnixFS DAG of a folder whose files' CIDs are known: the folder's blocks only, root last. */
 export async function folderDag(files: Iterable<AssetFile>): Promise<Dag> {
   const known = new Map<string, { cid: CID; size: bigint }>()
-  for (const file of files) known.set(file.path, { cid: file.cid, size: BigInt(await dagSizeOf(file.size)) })
+  for (const file of files) known.set(file.path, { cid: file.cid, size: BigInt(dagSizeOf(file.size)) })
   const options: ImporterOptions = {
     ...PROFILE,
     wrapWithDirectory: true,

@@ -3,7 +3,7 @@ import { parseCid } from '../core/cid.js'
 import { AssetError } from '../core/errors.js'
 import { parseJson } from '../core/json.js'
 import { LIMITS } from '../core/limits.js'
-import { compareUtf8, isSafePath } from '../core/paths.js'
+import { compareUtf8, FolderNames, isSafePath } from '../core/paths.js'
 import type { AssetFile } from './sums.js'
 
 /** The name of the manifest inside an asset folder. */
@@ -32,8 +32,9 @@ const Schema = z.object({
   name: z.string().max(200).optional(),
   main: z.string().optional(),
   config: z.string().optional(),
-  files: z.record(z.string(), z.object({ cid: z.string(), size: z.number().int().nonnegative() })),
+  files: z.looseObject({}),
 })
+const Entry = z.object({ cid: z.string(), size: z.number().int().nonnegative() })
 
 /** The canonical bytes of asset.json: fixed key order, files ordered by UTF-8 bytes, compact, a newline at the end. */
 export function encodeManifest(manifest: Manifest): Uint8Array<ArrayBuffer> {
@@ -51,33 +52,35 @@ export function encodeManifest(manifest: Manifest): Uint8Array<ArrayBuffer> {
  */
 export function decodeManifest(bytes: Uint8Array, what: string = MANIFEST): Manifest {
   const json = parseJson(bytes, what)
-  const parsed = Schema.safeParse(json)
-  if (!parsed.success) {
-    const issue = parsed.error.issues[0]
-    throw new AssetError('BAD_INPUT', `Cannot read ${what}: ${issue?.path.join('.') || 'it'}: ${issue?.message}`)
-  }
-  // zod's records leave out a key such as __proto__; what is validated must be all that was given
-  const given = Object.keys((json as { files: object }).files)
-  const { kind, name, main, config, files: entries } = parsed.data
+  const { kind, name, main, config } = checked(Schema, json, what)
+  // Not out of zod, whose records leave out a key such as __proto__: what is validated must be all that was given.
+  const given = Object.entries((json as { files: object }).files)
   if (given.length > LIMITS.files) throw new AssetError('LIMIT', `Cannot read ${what}: it lists more than ${LIMITS.files} files`)
   const files = new Map<string, AssetFile>()
-  const folded = new Set<string>()
-  for (const path of given) {
-    const entry = entries[path]
-    if (!entry || !isSafePath(path) || path === MANIFEST)
-      throw new AssetError('BAD_INPUT', `Cannot read ${what}: it lists the unsafe path ${JSON.stringify(path.slice(0, 100))}`)
-    if (folded.has(path.toLowerCase()))
-      throw new AssetError('BAD_INPUT', `Cannot read ${what}: two paths differ only by case: ${JSON.stringify(path)}`)
-    folded.add(path.toLowerCase())
-    for (let slash = path.indexOf('/'); slash > 0; slash = path.indexOf('/', slash + 1)) {
-      if (Object.hasOwn(entries, path.slice(0, slash)))
-        throw new AssetError('BAD_INPUT', `Cannot read ${what}: ${JSON.stringify(path.slice(0, slash))} is both a file and a folder`)
-    }
-    files.set(path, { path, cid: parseCid(entry.cid), size: entry.size })
+  const names = new FolderNames([MANIFEST])
+  let total = 0
+  for (const [path, value] of given) {
+    const { cid, size } = checked(Entry, value, `${what}, ${JSON.stringify(path.slice(0, 100))}`)
+    if (!isSafePath(path)) throw bad(what, `it lists the unsafe path ${JSON.stringify(path.slice(0, 100))}`)
+    const clash = names.add(path)
+    if (clash !== undefined)
+      throw bad(what, `the paths ${JSON.stringify(clash)} and ${JSON.stringify(path)} can't be in one folder everywhere`)
+    total += size
+    if (total > LIMITS.assetBytes) throw new AssetError('LIMIT', `Cannot read ${what}: its files have more than ${LIMITS.assetBytes} bytes`)
+    files.set(path, { path, cid: parseCid(cid), size })
   }
-  for (const role of [main, config]) {
-    if (role !== undefined && !files.has(role))
-      throw new AssetError('BAD_INPUT', `Cannot read ${what}: it names ${JSON.stringify(role)}, which is not among its files`)
-  }
+  for (const role of [main, config])
+    if (role !== undefined && !files.has(role)) throw bad(what, `it names ${JSON.stringify(role)}, which is not among its files`)
   return { kind, files, ...(name !== undefined && { name }), ...(main !== undefined && { main }), ...(config !== undefined && { config }) }
+}
+
+function checked<T>(schema: z.ZodType<T>, value: unknown, what: string): T {
+  const parsed = schema.safeParse(value)
+  if (parsed.success) return parsed.data
+  const issue = parsed.error.issues[0]
+  throw bad(what, `${issue?.path.join('.') || 'it'}: ${issue?.message}`)
+}
+
+function bad(what: string, why: string): AssetError {
+  return new AssetError('BAD_INPUT', `Cannot read ${what}: ${why}`)
 }

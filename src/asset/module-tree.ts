@@ -24,13 +24,14 @@ export function moduleKey(tensor: string): string {
  * The modules that own the given tensors, in the order of their fragment paths. A module without submodules is the
  * file `modules/a/b.safetensors`, one with submodules keeps its own tensors in `modules/a/b/@own.safetensors`; so a
  * leaf is a file, everything else a folder, and no tensor name is trusted as a path.
- * @throws AssetError 'LIMIT' where a key segment is too long for a file name.
+ * @throws AssetError 'LIMIT' where a key has too many segments, or is too long for a file name or path.
  */
 export function moduleTree(tensors: Iterable<string>): Module[] {
   const root: Branch = { children: new Map(), own: [] }
   for (const name of tensors) {
     let branch = root
     const segments = name.split('.').slice(0, -1)
+    if (segments.length > LIMITS.keySegments) throw tooLong(name, `has more than ${LIMITS.keySegments} segments`)
     for (const segment of segments) {
       const next = branch.children.get(segment) ?? { children: new Map(), own: [] }
       branch.children.set(segment, next)
@@ -46,7 +47,9 @@ export function moduleTree(tensors: Iterable<string>): Module[] {
 function collect(branch: Branch, keys: readonly string[], path: string, modules: Module[]): void {
   const isLeaf = branch.children.size === 0 && keys.length > 0
   if (branch.own.length > 0) {
-    modules.push({ key: keys.join('.'), path: `${path}${isLeaf ? '' : '/@own'}.safetensors`, tensors: branch.own.sort(compareUtf8) })
+    const file = `${path}${isLeaf ? '' : '/@own'}.safetensors`
+    if (file.length > LIMITS.fragmentPath) throw tooLong(keys.join('.'), `is longer than ${LIMITS.fragmentPath} bytes as a path`)
+    modules.push({ key: keys.join('.'), path: file, tensors: branch.own.sort(compareUtf8) })
   }
   const folded = new Map<string, number>()
   for (const segment of branch.children.keys()) folded.set(segment.toLowerCase(), (folded.get(segment.toLowerCase()) ?? 0) + 1)
@@ -67,11 +70,10 @@ export function encodeSegment(segment: string, caseClash: boolean): string {
     const char = String.fromCharCode(byte)
     encoded += plain.test(char) ? char : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`
   }
-  if (encoded.length > LIMITS.pathSegment) {
-    throw new AssetError(
-      'LIMIT',
-      `Cannot name a fragment for the module key segment ${JSON.stringify(segment.slice(0, 60))}...: it is longer than ${LIMITS.pathSegment} bytes when encoded`,
-    )
-  }
+  if (encoded.length > LIMITS.pathSegment) throw tooLong(segment, `is longer than ${LIMITS.pathSegment} bytes as a file name`)
   return encoded === '' ? '%' : encoded
+}
+
+function tooLong(key: string, why: string): AssetError {
+  return new AssetError('LIMIT', `Cannot name a fragment for the module key ${JSON.stringify(key.slice(0, 60))}...: it ${why}`)
 }

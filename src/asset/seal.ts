@@ -1,17 +1,18 @@
-import { open } from 'node:fs/promises'
+import { rename } from 'node:fs/promises'
 import { join } from 'node:path'
-import { AssetError, ioError } from '../core/errors.js'
+import { AssetError } from '../core/errors.js'
 import type { LongCall } from '../core/progress.js'
-import { listFiles, readExactly } from '../core/read.js'
+import { listFiles, readExactly, withFile } from '../core/read.js'
 import { type Checkpoint, type SourceFile, sourceFile, type TensorRef } from '../sources/checkpoint.js'
 import { isCopied } from '../sources/hf.js'
 import { readSafetensorsHeader } from '../sources/safetensors.js'
 import { fileDag } from './dag.js'
 import { sumFiles, type WrittenFile, writeFiles } from './file-pool.js'
 import { layoutFragment } from './fragment-codec.js'
+import { MANIFEST } from './manifest.js'
 import { planModelAsset } from './model-asset.js'
 import { moduleTree } from './module-tree.js'
-import { sealAsset, type WrittenAsset } from './write-asset.js'
+import { sealAsset, syncFolder, type WrittenAsset, withStaging } from './write-asset.js'
 
 /**
  * Makes an asset of a folder that holds canonical fragments under `modules/` and the copied files: checks every
@@ -23,7 +24,10 @@ export async function sealFolder(folder: string, options: LongCall & { name?: st
   const tensors = new Map<string, TensorRef>()
   for (const path of paths.filter((path) => path.startsWith('modules/'))) await readFragment(folder, path, tensors)
   const copies = new Map<string, SourceFile>()
-  for (const path of paths.filter(isCopied)) copies.set(path, await factsOf(join(folder, path)))
+  for (const path of paths.filter(isCopied)) {
+    const place = join(folder, path)
+    copies.set(path, await withFile(place, place, async (_, facts) => sourceFile(place, facts)))
+  }
   const checkpoint: Checkpoint = { folder, tensors, copies }
   const plan = await planModelAsset(checkpoint, options)
   checkPlaces(checkpoint)
@@ -42,14 +46,20 @@ export async function sealFolder(folder: string, options: LongCall & { name?: st
     if (found instanceof AssetError) throw found
     hashed.push({ path, size: found.size, sums: found, cid: (await fileDag(found)).cid })
   }
-  const written = await writeFiles(made, (path) => join(folder, path), options)
-  return sealAsset(plan, [...hashed, ...written], folder)
+  return withStaging(folder, async (staging) => {
+    const written = await writeFiles(made, (path) => join(staging, path), options)
+    const asset = await sealAsset(plan, [...hashed, ...written], staging)
+    // Each takes the place of an older one at once, whoever has that open; the manifest last.
+    for (const path of [...made.map(({ path }) => path), MANIFEST]) await rename(join(staging, path), join(folder, path))
+    await syncFolder(folder)
+    return asset
+  })
 }
 
 async function readFragment(folder: string, path: string, tensors: Map<string, TensorRef>): Promise<void> {
-  const file = await factsOf(join(folder, path))
-  const handle = await open(file.path, 'r')
-  try {
+  const place = join(folder, path)
+  await withFile(place, place, async (handle, facts) => {
+    const file = sourceFile(place, facts)
     const header = await readSafetensorsHeader(handle, file.size, path)
     const layout = layoutFragment([...header.tensors].map(([name, { dtype, shape }]) => ({ name, dtype, shape })))
     const found = new Uint8Array(Math.min(layout.header.byteLength, file.size))
@@ -65,9 +75,7 @@ async function readFragment(folder: string, path: string, tensors: Map<string, T
         throw new AssetError('BAD_INPUT', `Cannot seal ${path}: tensor ${JSON.stringify(name)} is in ${tensors.get(name)!.file.path} too`)
       tensors.set(name, { ...tensor, file })
     }
-  } finally {
-    await handle.close()
-  }
+  })
 }
 
 function checkPlaces({ folder, tensors }: Checkpoint): void {
@@ -78,18 +86,5 @@ function checkPlaces({ folder, tensors }: Checkpoint): void {
       if (found !== expected)
         throw new AssetError('BAD_INPUT', `Cannot seal ${found}: tensor ${JSON.stringify(name)} belongs into ${module.path}`)
     }
-  }
-}
-
-async function factsOf(path: string): Promise<SourceFile> {
-  const handle = await open(path, 'r').catch((error: unknown) => {
-    throw ioError(`open ${path}`, error)
-  })
-  try {
-    const facts = await handle.stat()
-    if (!facts.isFile()) throw new AssetError('BAD_INPUT', `Cannot seal ${path}: it is not a file`)
-    return sourceFile(path, facts)
-  } finally {
-    await handle.close()
   }
 }

@@ -1,10 +1,9 @@
 import { createHash } from 'node:crypto'
-import { open } from 'node:fs/promises'
 import type { Config } from '../../models/config.js'
 import { familyOf } from '../../models/registry.js'
 import { throwIfAborted } from '../core/errors.js'
 import { LEAF } from '../core/limits.js'
-import { readExactly } from '../core/read.js'
+import { readExactly, withFile } from '../core/read.js'
 import type { TensorRef } from '../sources/checkpoint.js'
 
 /**
@@ -27,19 +26,16 @@ export async function untie(
   return kept
 }
 
-async function digest({ file, offset, length }: TensorRef, signal: AbortSignal | undefined): Promise<string> {
+function digest({ file, offset, length }: TensorRef, signal: AbortSignal | undefined): Promise<string> {
   const hash = createHash('sha256')
   const buffer = new Uint8Array(Math.min(4 * LEAF, length))
-  const handle = await open(file.path, 'r')
-  try {
+  return withFile(file.path, file.path, async (handle) => {
     for (let at = 0; at < length; at += buffer.byteLength) {
       throwIfAborted(signal, 'compare tied tensors')
       const piece = buffer.subarray(0, Math.min(buffer.byteLength, length - at))
       await readExactly(handle, piece, offset + at, file.path)
       hash.update(piece)
     }
-  } finally {
-    await handle.close()
-  }
-  return hash.digest('hex')
+    return hash.digest('hex')
+  })
 }

@@ -61,17 +61,26 @@ export function writeAssetFolder(plan: PlannedAsset, out: string, options: LongC
 export async function intoNewFolder<T>(out: string, fill: (staging: string) => Promise<T>): Promise<T> {
   const target = resolve(out)
   await checkVacant(target)
-  const staging = join(dirname(target), `.${basename(target)}.partial-${process.pid}-${randomBytes(4).toString('hex')}`)
-  try {
-    await mkdir(staging, { recursive: true })
+  return withStaging(target, async (staging) => {
     const result = await fill(staging)
     await rmdir(target).catch(() => undefined)
     await rename(staging, target)
     await syncFolder(dirname(target))
     return result
+  })
+}
+
+/** Makes a sibling of a folder for work in progress; whatever is left of it when `use` is done is removed. */
+export async function withStaging<T>(folder: string, use: (staging: string) => Promise<T>): Promise<T> {
+  const target = resolve(folder)
+  const staging = join(dirname(target), `.${basename(target)}.partial-${process.pid}-${randomBytes(4).toString('hex')}`)
+  try {
+    await mkdir(staging, { recursive: true })
+    return await use(staging)
   } catch (error) {
+    throw ioError(`write the asset folder ${folder}`, error)
+  } finally {
     await rm(staging, { recursive: true, force: true })
-    throw ioError(`write the asset folder ${out}`, error)
   }
 }
 

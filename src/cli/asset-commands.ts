@@ -3,7 +3,7 @@ import { type Comparison, compare, fragment, type Inspection, inspect, openStore
 import { formatBytes } from '../core/bytes.js'
 import { AssetError } from '../core/errors.js'
 import { cancellable } from './cancel.js'
-import { note, print, progressBar, table } from './output.js'
+import { harmless, note, print, progressBar, table } from './output.js'
 
 /** Commands that make, look at and check assets: fragment, seal, inspect, verify, ls, rm. */
 export function addAssetCommands(program: Command): void {
@@ -115,7 +115,7 @@ function inspectionText({ cid, kind, name, size, parameters, modules, files }: I
     module.cid,
   ])
   return [
-    `${kind}${name === undefined ? '' : ` ${name}`}  ${cid}`,
+    `${kind}${name === undefined ? '' : ` ${harmless(name)}`}  ${cid}`,
     `${parameters} parameters in ${modules.length} modules, ${formatBytes(size)}`,
     '',
     table([['module', 'parameters', 'dtype', 'bytes', 'cid'], ...rows]),
@@ -126,7 +126,7 @@ function inspectionText({ cid, kind, name, size, parameters, modules, files }: I
 
 function comparisonText({ a, b, shared, sharedBytes, onlyA, onlyB, changed }: Comparison): string {
   const section = (title: string, paths: readonly string[]) =>
-    paths.length === 0 ? [] : [`${title}:`, ...paths.map((path) => `  ${path}`)]
+    paths.length === 0 ? [] : [`${title}:`, ...paths.map((path) => `  ${harmless(path)}`)]
   return [
     `A ${a}`,
     `B ${b}`,

@@ -7,7 +7,7 @@ import { fragment, inspect, loadModel, openStore, plan } from '../api/index.js'
 import { formatBytes } from '../core/bytes.js'
 import { cancellable } from './cancel.js'
 import { note, print, table } from './output.js'
-import { statsText } from './run-command.js'
+import { statsLines } from './run-command.js'
 
 const DEMO = fileURLToPath(new URL('../../../models/demo', import.meta.url))
 
@@ -39,7 +39,8 @@ async function demo(signal: AbortSignal): Promise<void> {
       for await (const { text } of model.generate(phrase, { signal })) process.stdout.write(text)
       print('')
     }
-    note(`\n${statsText(await model.stats())}`)
+    note('')
+    for (const line of statsLines(await model.stats())) note(line)
   } finally {
     await rm(home, { recursive: true, force: true })
   }

@@ -15,8 +15,6 @@ const { version } = JSON.parse(readFileSync(new URL('../../../package.json', imp
 const program = new Command('masset')
   .description('Machine-learning models as content-addressed module fragments')
   .version(version)
-  .showHelpAfterError('(masset --help shows what there is)')
-  .exitOverride()
   .addHelpText(
     'after',
     '\nExamples:\n  $ masset fragment models/demo --store\n  $ masset inspect bafy...\n  $ masset run bafy... --prompt "the 3rd of March 2021"',
@@ -28,7 +26,18 @@ addPlanCommand(program)
 addStoreCommands(program)
 addDoctorCommand(program)
 addDemoCommand(program)
-for (const command of program.commands) command.exitOverride()
+for (const command of [program, ...program.commands]) {
+  const help = command === program ? 'masset --help' : `masset ${command.name()} --help`
+  command.exitOverride().configureOutput({
+    outputError: (text) =>
+      note(
+        `masset: Cannot understand the command: ${text
+          .trim()
+          .replace(/^error: /, '')
+          .replaceAll('\n', ' ')}; "${help}" shows what there is`,
+      ),
+  })
+}
 
 // A reader that closes the pipe early (head) is not a failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))

@@ -7,18 +7,24 @@ export function print(line: string): void {
   process.stdout.write(`${line}\n`)
 }
 
-/** A line for people, on stderr. */
+/** A line for people, on stderr; names out of an asset may be in it. */
 export function note(line: string): void {
-  process.stderr.write(`${line}\n`)
+  process.stderr.write(`${harmless(line)}\n`)
+}
+
+/** Control characters as their codes: a name out of an asset must not steer the terminal or break a line. */
+export function harmless(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
+  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
 /** Rows as aligned columns; numbers to the right. */
 export function table(rows: readonly (readonly (string | number)[])[]): string {
-  const widths = rows.reduce<number[]>((all, row) => row.map((cell, i) => Math.max(all[i] ?? 0, String(cell).length)), [])
+  const widths = rows.reduce<number[]>((all, row) => row.map((cell, i) => Math.max(all[i] ?? 0, harmless(String(cell)).length)), [])
   return rows
     .map((row) =>
       row
-        .map((cell, i) => (typeof cell === 'number' ? String(cell).padStart(widths[i]!) : String(cell).padEnd(widths[i]!)))
+        .map((cell, i) => (typeof cell === 'number' ? String(cell).padStart(widths[i]!) : harmless(cell).padEnd(widths[i]!)))
         .join('  ')
         .trimEnd(),
     )

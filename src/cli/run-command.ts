@@ -3,7 +3,7 @@ import { loadModel, type ModelStats } from '../api/index.js'
 import { formatBytes } from '../core/bytes.js'
 import { AssetError } from '../core/errors.js'
 import { cancellable } from './cancel.js'
-import { note, print } from './output.js'
+import { harmless, note, print } from './output.js'
 
 interface RunOptions {
   readonly prompt?: string
@@ -61,7 +61,7 @@ async function run(asset: string, options: RunOptions, signal: AbortSignal): Pro
     if (options.json) print(JSON.stringify(vectors))
     else for (const vector of vectors) print(vector.map((x) => x.toFixed(6)).join(' '))
   } else await generate(model, options, signal)
-  if (options.stats) note(statsText(await model.stats()))
+  if (options.stats) for (const line of statsLines(await model.stats())) note(line)
 }
 
 async function generate(model: Awaited<ReturnType<typeof loadModel>>, options: RunOptions, signal: AbortSignal): Promise<void> {
@@ -85,9 +85,19 @@ async function generate(model: Awaited<ReturnType<typeof loadModel>>, options: R
   for await (const { tokenId, text: piece } of model.generate(prompt, { ...settings, signal })) {
     ids.push(tokenId)
     text += piece
-    if (!options.json) process.stdout.write(options.ids === undefined ? piece : `${ids.length > 1 ? ',' : ''}${tokenId}`)
+    if (!options.json) process.stdout.write(options.ids === undefined ? shown(piece) : `${ids.length > 1 ? ',' : ''}${tokenId}`)
   }
   print(options.json ? JSON.stringify({ cid: model.cid, ids, text }) : '')
+}
+
+/** Generated text as it is; on a terminal without what could steer it. */
+function shown(text: string): string {
+  return process.stdout.isTTY
+    ? text
+        .split(/([\n\t])/)
+        .map((part, at) => (at % 2 ? part : harmless(part)))
+        .join('')
+    : text
 }
 
 function numberOf(name: string, text: string | undefined): number | undefined {
@@ -106,10 +116,10 @@ function idsOf(text: string): number[] {
 }
 
 /** The counters that matter, in two lines. */
-export function statsText(stats: ModelStats): string {
+export function statsLines(stats: ModelStats): string[] {
   const { budgetBytes, pinnedBytes, streamedBytesPerPass, peakResidentBytes, bytesRead, waitMs, computeMs, passes, tokens } = stats
   return [
     `memory: budget ${formatBytes(budgetBytes)}, pinned ${formatBytes(pinnedBytes)}, streamed per pass ${formatBytes(streamedBytesPerPass)}, peak ${formatBytes(peakResidentBytes)}`,
     `${tokens} tokens in ${passes} passes: read ${formatBytes(bytesRead)}, computed ${computeMs.toFixed(0)} ms, waited for the disk ${waitMs.toFixed(0)} ms`,
-  ].join('\n')
+  ]
 }

@@ -4,12 +4,18 @@ export const LIMITS = {
   safetensorsHeader: 100_000_000,
   /** tensors in one checkpoint */
   tensors: 1_000_000,
+  /** characters of a tensor's name */
+  tensorName: 4096,
   /** dimensions of one tensor */
   dimensions: 32,
   /** shards of one checkpoint */
   shards: 10_000,
   /** bytes of a JSON file (config, manifest, index, tokenizer) */
   json: 256 * 1024 * 1024,
+  /** values in a JSON file; a vocabulary of 256k with its merges has about 2 million */
+  jsonValues: 10_000_000,
+  /** nesting of a JSON file */
+  jsonDepth: 100,
   /** bytes of an ONNX graph without weights */
   graph: 256 * 1024 * 1024,
   /** nodes of an ONNX graph */
@@ -18,8 +24,14 @@ export const LIMITS = {
   graphDepth: 100,
   /** files in one asset */
   files: 1_000_000,
+  /** bytes of all files of one asset */
+  assetBytes: 2 ** 50,
   /** bytes of a percent-encoded module key segment used as a file name */
   pathSegment: 200,
+  /** bytes of a fragment's path inside its asset */
+  fragmentPath: 1024,
+  /** segments of a module key */
+  keySegments: 64,
 } as const
 
 /** Bytes of a memory and disk page; fragment data and checksums are aligned to it. */

@@ -1,7 +1,26 @@
+import { constants, type Stats } from 'node:fs'
 import { type FileHandle, open, readdir } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import { AssetError, ioError } from './errors.js'
 import { compareUtf8 } from './paths.js'
+
+/**
+ * Opens a file for reading, hands it over, and closes it. `what` names it in errors.
+ * @throws AssetError 'NOT_FOUND' or 'IO' where it can't be opened, 'BAD_INPUT' where it is not a file
+ */
+export async function withFile<T>(path: string, what: string, use: (handle: FileHandle, facts: Stats) => Promise<T>): Promise<T> {
+  // Without waiting, should it be a pipe.
+  const handle = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)).catch((error: unknown) => {
+    throw ioError(`open ${what}`, error)
+  })
+  try {
+    const facts = await handle.stat()
+    if (!facts.isFile()) throw new AssetError('BAD_INPUT', `Cannot read ${what}: it is not a file`)
+    return await use(handle, facts)
+  } finally {
+    await handle.close()
+  }
+}
 
 /**
  * Fills `target` from a file at `position`.
@@ -27,20 +46,13 @@ export async function readExactly(handle: FileHandle, target: Uint8Array, positi
  * Reads a whole file of at most `limit` bytes; its size is checked before memory is allocated.
  * @throws AssetError 'LIMIT' above the limit, 'NOT_FOUND' or 'IO' where it can't be read.
  */
-export async function readSmallFile(path: string, limit: number): Promise<Uint8Array<ArrayBuffer>> {
-  const handle = await open(path, 'r').catch((error: unknown) => {
-    throw ioError(`open ${path}`, error)
-  })
-  try {
-    const stat = await handle.stat()
-    if (!stat.isFile()) throw new AssetError('BAD_INPUT', `Cannot read ${path}: it is not a file`)
-    if (stat.size > limit) throw new AssetError('LIMIT', `Cannot read ${path}: it has ${stat.size} bytes, the limit is ${limit}`)
-    const bytes = new Uint8Array(stat.size)
+export function readSmallFile(path: string, limit: number): Promise<Uint8Array<ArrayBuffer>> {
+  return withFile(path, path, async (handle, { size }) => {
+    if (size > limit) throw new AssetError('LIMIT', `Cannot read ${path}: it has ${size} bytes, the limit is ${limit}`)
+    const bytes = new Uint8Array(size)
     await readExactly(handle, bytes, 0, path)
     return bytes
-  } finally {
-    await handle.close()
-  }
+  })
 }
 
 /** The relative paths, with `/`, of all that lies under a folder and is no folder, in order. @throws AssetError 'NOT_FOUND' | 'IO' */

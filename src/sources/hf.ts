@@ -1,10 +1,10 @@
-import { open, readdir, stat } from 'node:fs/promises'
+import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { AssetError, ioError, systemCode } from '../core/errors.js'
 import { parseJsonObject } from '../core/json.js'
 import { LIMITS } from '../core/limits.js'
 import { compareUtf8, isSafePath } from '../core/paths.js'
-import { readSmallFile } from '../core/read.js'
+import { readSmallFile, withFile } from '../core/read.js'
 import { type Checkpoint, type SourceFile, sourceFile, type TensorRef } from './checkpoint.js'
 import { readSafetensorsHeader } from './safetensors.js'
 
@@ -101,17 +101,12 @@ async function readShards(folder: string): Promise<Map<string, TensorRef>> {
   return tensors
 }
 
-async function readShard(path: string): Promise<Map<string, TensorRef>> {
-  const handle = await open(path, 'r').catch((error: unknown) => {
-    throw ioError(`open ${path}`, error)
-  })
-  try {
-    const file = sourceFile(path, await handle.stat())
+function readShard(path: string): Promise<Map<string, TensorRef>> {
+  return withFile(path, path, async (handle, facts) => {
+    const file = sourceFile(path, facts)
     const { tensors } = await readSafetensorsHeader(handle, file.size, path)
     return new Map([...tensors].map(([name, tensor]) => [name, { ...tensor, file }]))
-  } finally {
-    await handle.close()
-  }
+  })
 }
 
 async function statFile(path: string): Promise<SourceFile | undefined> {

@@ -1,7 +1,7 @@
 import type { FileHandle } from 'node:fs/promises'
 import { type Dtype, isDtype, tensorBytes } from '../core/dtypes.js'
 import { AssetError } from '../core/errors.js'
-import { parseJsonObject } from '../core/json.js'
+import { countJson, parseJsonObject } from '../core/json.js'
 import { LIMITS } from '../core/limits.js'
 import { readExactly } from '../core/read.js'
 
@@ -44,10 +44,10 @@ export async function readSafetensorsHeader(handle: FileHandle, size: number, wh
 /** Validates header bytes (without the 8-byte length) over `dataBytes` bytes of data. @throws AssetError 'BAD_INPUT' | 'LIMIT' */
 export function parseSafetensorsHeader(bytes: Uint8Array, dataBytes: number, what: string): SafetensorsHeader {
   if (bytes[0] !== 0x7b) throw bad(what, 'its header does not start with "{"')
-  // Keys are counted before JSON.parse, which would allocate for all of them and hide a duplicate.
-  const text = new TextDecoder('utf-8').decode(bytes)
-  const keys = countKeys(text)
+  // Counted before JSON.parse, which would allocate for all of them and hide a duplicate key.
+  const { keys, depth } = countJson(bytes)
   if (keys > LIMITS.tensors * 4) throw new AssetError('LIMIT', `Cannot read ${what}: its header has more than ${LIMITS.tensors} tensors`)
+  if (depth > 3) throw bad(what, 'its header is nested deeper than a tensor')
   const json = parseJsonObject(bytes, `the header of ${what}`)
   const dataStart = 8 + bytes.byteLength
   const metadata = new Map<string, string>()
@@ -77,6 +77,7 @@ function readMetadata(value: Record<string, unknown>, metadata: Map<string, stri
 function readEntry(name: string, entry: Record<string, unknown>, dataStart: number, dataBytes: number, what: string): StoredTensor {
   const { dtype, shape, data_offsets: offsets } = entry
   const tensor = `tensor ${quote(name)}`
+  if (name.length > LIMITS.tensorName) throw bad(what, `${tensor} has a name that is longer than ${LIMITS.tensorName}`)
   if (!name.isWellFormed()) throw bad(what, `${tensor} has a name that is not valid Unicode`)
   if (!isDtype(dtype)) throw bad(what, `${tensor} has the unknown element type ${JSON.stringify(dtype)}`)
   if (!Array.isArray(shape) || shape.length > LIMITS.dimensions) throw bad(what, `${tensor} has no valid shape`)
@@ -101,21 +102,6 @@ function checkContiguous(tensors: ReadonlyMap<string, StoredTensor>, dataStart: 
     end = offset + length
   }
   if (end !== dataStart + dataBytes) throw bad(what, `${dataStart + dataBytes - end} bytes follow its last tensor`)
-}
-
-/** Object keys in a JSON text: in valid JSON, a string followed by a colon is always a key. */
-function countKeys(text: string): number {
-  let keys = 0
-  let inString = false
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i)
-    if (inString) {
-      if (code === 0x5c) i += 1
-      else if (code === 0x22) inString = false
-    } else if (code === 0x22) inString = true
-    else if (code === 0x3a) keys += 1
-  }
-  return keys
 }
 
 function quote(name: string): string {

@@ -43,8 +43,8 @@ export async function putFolder(store: Store, folder: string, options: LongCall 
  * @throws AssetError 'NOT_FOUND', 'BAD_USAGE' where the folder exists and is not empty, 'IO'; nothing half-written stays
  */
 export async function getFolder(store: Store, cid: string, out: string): Promise<void> {
-  const { manifest, manifestCid } = await store.describe(cid)
-  const files = [...manifest.files.values(), { path: MANIFEST, cid: manifestCid }]
+  const { manifest, manifestFile } = await store.describe(cid)
+  const files = [...manifest.files.values(), manifestFile]
   await intoNewFolder(out, async (staging) => {
     for (const file of files) {
       const target = join(staging, file.path)

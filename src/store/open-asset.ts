@@ -1,12 +1,12 @@
-import { open, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { fileDag, folderDag } from '../asset/dag.js'
 import { decodeManifest, MANIFEST, type Manifest } from '../asset/manifest.js'
 import { type AssetFile, type FileSums, Summer, sumBytes } from '../asset/sums.js'
 import { isCid, parseCid } from '../core/cid.js'
-import { AssetError, ioError } from '../core/errors.js'
+import { AssetError } from '../core/errors.js'
 import { LEAF, LIMITS } from '../core/limits.js'
-import { readSmallFile } from '../core/read.js'
+import { readSmallFile, withFile } from '../core/read.js'
 import { FragmentFile } from './fragment-file.js'
 import type { Store } from './store.js'
 
@@ -15,6 +15,8 @@ export interface OpenAsset {
   /** the CID of the folder, as its manifest describes it */
   readonly cid: string
   readonly manifest: Manifest
+  /** the manifest's own file */
+  readonly manifestFile: AssetFile
   /** for messages: the CID, or the path of the folder */
   readonly where: string
   /** the store that it is in; undefined for a folder */
@@ -44,9 +46,9 @@ export async function openAsset(cidOrPath: string, getStore: () => Promise<Store
 }
 
 async function openStored(cid: string, store: Store): Promise<OpenAsset> {
-  const { manifest } = await store.describe(cid)
+  const { manifest, manifestFile } = await store.describe(cid)
   const pathOf = (file: AssetFile) => store.layout.file(String(file.cid))
-  return reader({ cid, manifest, where: cid, store, pathOf })
+  return reader({ cid, manifest, manifestFile, where: cid, store, pathOf })
 }
 
 async function openFolder(folder: string): Promise<OpenAsset> {
@@ -61,7 +63,7 @@ async function openFolder(folder: string): Promise<OpenAsset> {
   const manifest = decodeManifest(bytes, join(folder, MANIFEST))
   const manifestFile = { path: MANIFEST, cid: (await fileDag(sumBytes(bytes))).cid, size: bytes.byteLength }
   const cid = String((await folderDag([...manifest.files.values(), manifestFile])).cid)
-  return reader({ cid, manifest, where: folder, store: undefined, pathOf: (file) => join(folder, file.path) })
+  return reader({ cid, manifest, manifestFile, where: folder, store: undefined, pathOf: (file) => join(folder, file.path) })
 }
 
 function reader(asset: Omit<OpenAsset, 'readFile' | 'open'>): OpenAsset {
@@ -73,8 +75,12 @@ function reader(asset: Omit<OpenAsset, 'readFile' | 'open'>): OpenAsset {
   const verified = new Map<string, Promise<FileSums>>()
   // A folder has no checksums beside its files, and sums in the store may be lost: then the file is hashed once, before its first use.
   const sumsOf = (file: AssetFile): Promise<FileSums> => {
-    const sums = verified.get(file.path) ?? sumsOfFile(asset, file)
+    const known = verified.get(file.path)
+    if (known) return known
+    const sums = sumsOfFile(asset, file)
     verified.set(file.path, sums)
+    // One that failed is looked at again: the file may have been mended.
+    sums.catch(() => verified.delete(file.path))
     return sums
   }
   return {
@@ -96,18 +102,13 @@ function reader(asset: Omit<OpenAsset, 'readFile' | 'open'>): OpenAsset {
 async function sumsOfFile(asset: Omit<OpenAsset, 'readFile' | 'open'>, file: AssetFile): Promise<FileSums> {
   const kept = await asset.store?.sums(String(file.cid), file.size)
   if (kept) return kept
-  const handle = await open(asset.pathOf(file), 'r').catch((error: unknown) => {
-    throw ioError(`open ${file.path} of ${asset.where}`, error)
-  })
-  try {
+  return withFile(asset.pathOf(file), `${file.path} of ${asset.where}`, async (handle) => {
     const summer = new Summer()
     for await (const bytes of handle.createReadStream({ autoClose: false, highWaterMark: LEAF })) summer.update(bytes as Uint8Array)
     const sums = summer.finish()
     await checkCid(asset, file, sums)
     return sums
-  } finally {
-    await handle.close()
-  }
+  })
 }
 
 /** @throws AssetError 'CORRUPT' where the bytes are not those of the CID */

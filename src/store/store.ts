@@ -1,11 +1,10 @@
 import { access, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import type { CID } from 'multiformats/cid'
 import { lock } from 'proper-lockfile'
 import { type DagNode, fileDag, folderDag } from '../asset/dag.js'
 import { decodeManifest, MANIFEST, type Manifest } from '../asset/manifest.js'
 import type { PlannedAsset } from '../asset/model-asset.js'
-import { type FileSums, sumBytes } from '../asset/sums.js'
+import { type AssetFile, type FileSums, sumBytes } from '../asset/sums.js'
 import { type WrittenAsset, writeAsset } from '../asset/write-asset.js'
 import { isCid, parseCid } from '../core/cid.js'
 import { AssetError, ioError } from '../core/errors.js'
@@ -24,6 +23,13 @@ export interface StoredAsset {
   /** bytes of all its files; files shared with other assets count in each */
   readonly size: number
   readonly pinned: boolean
+}
+
+/** What a stored asset is: its manifest, that manifest's own file, and its folder blocks. */
+export interface Description {
+  readonly manifest: Manifest
+  readonly manifestFile: AssetFile
+  readonly nodes: readonly DagNode[]
 }
 
 /**
@@ -104,7 +110,7 @@ export class Store {
    * The manifest of a stored asset, and its own CID, checked against the asset's: the folder that it describes must hash to it.
    * @throws AssetError 'NOT_FOUND' | 'CORRUPT'
    */
-  async describe(cid: string): Promise<{ manifest: Manifest; manifestCid: CID; nodes: readonly DagNode[] }> {
+  async describe(cid: string): Promise<Description> {
     const key = String(parseCid(cid))
     const entry = await readSmallFile(this.layout.asset(key), 4096).catch((error: AssetError) => {
       if (error.code !== 'NOT_FOUND') throw error
@@ -120,9 +126,10 @@ export class Store {
       const found = (await fileDag(sumBytes(bytes))).cid
       if (!found.equals(manifestCid)) throw new AssetError('CORRUPT', `its manifest is ${found}, expected ${manifestCid}`)
       const manifest = decodeManifest(bytes, `the manifest of ${key}`)
-      const root = await folderDag([...manifest.files.values(), { path: MANIFEST, cid: manifestCid, size: bytes.byteLength }])
+      const manifestFile = { path: MANIFEST, cid: manifestCid, size: bytes.byteLength }
+      const root = await folderDag([...manifest.files.values(), manifestFile])
       if (String(root.cid) !== key) throw new AssetError('CORRUPT', `it describes ${root.cid}`)
-      return { manifest, manifestCid, nodes: root.nodes }
+      return { manifest, manifestFile, nodes: root.nodes }
     } catch (cause) {
       const why = cause instanceof Error ? cause.message : String(cause)
       throw new AssetError(
@@ -181,8 +188,8 @@ export class Store {
           await rm(this.layout.asset(other), { force: true })
           continue
         }
-        const { manifest, manifestCid, nodes } = await this.describe(other)
-        for (const { cid: needs } of [...manifest.files.values(), { cid: manifestCid }, ...nodes]) needed.add(String(needs))
+        const { manifest, manifestFile, nodes } = await this.describe(other)
+        for (const { cid: needs } of [...manifest.files.values(), manifestFile, ...nodes]) needed.add(String(needs))
       }
       return (await sweepFolder(join(this.path, 'files'), needed)) + (await sweepFolder(join(this.path, 'nodes'), needed))
     })

@@ -3,8 +3,9 @@ import { MANIFEST } from '../asset/manifest.js'
 import type { FileSums } from '../asset/sums.js'
 import { AssetError } from '../core/errors.js'
 import type { LongCall } from '../core/progress.js'
-import { listFiles } from '../core/read.js'
+import { listFiles, readSmallFile } from '../core/read.js'
 import { checkCid, type OpenAsset } from './open-asset.js'
+import type { Store } from './store.js'
 
 /** What `verify` found: files read, bytes read, and one line per damage (none: all is well). */
 export interface Verification {
@@ -14,11 +15,11 @@ export interface Verification {
   readonly damage: readonly string[]
 }
 
-/** Reads every byte of an asset and compares it with its CIDs; in the store also the checksums beside the files, in a folder also that nothing else is there. */
+/** Reads every byte of an asset and compares it with its CIDs; in the store also the checksums beside the files and the blocks of its folders, in a folder also that nothing else is there. */
 export async function verifyAsset(asset: OpenAsset, options: LongCall = {}): Promise<Verification> {
   const { store } = asset
   const damage: string[] = []
-  const files = [...asset.manifest.files.values()]
+  const files = [...asset.manifest.files.values(), asset.manifestFile]
   const total = files.reduce((sum, file) => sum + file.size, 0)
   const found = await sumFiles(files.map(asset.pathOf), total, options)
   let bytes = 0
@@ -34,8 +35,18 @@ export async function verifyAsset(asset: OpenAsset, options: LongCall = {}): Pro
     if (store && !(kept && sameSums(kept, sums)))
       damage.push(`Cannot trust the checksums beside ${file.path} of ${asset.where}: they are missing or damaged; add the asset again`)
   }
-  if (!store) damage.push(...(await strangers(asset)))
+  damage.push(...(store ? await damagedNodes(asset.cid, store) : await strangers(asset)))
   return { cid: asset.cid, files: files.length, bytes, damage }
+}
+
+async function damagedNodes(cid: string, store: Store): Promise<string[]> {
+  const damage: string[] = []
+  for (const node of (await store.describe(cid)).nodes) {
+    const bytes = await readSmallFile(store.layout.node(String(node.cid)), node.bytes.byteLength).catch(() => undefined)
+    if (!bytes || Buffer.compare(bytes, node.bytes) !== 0)
+      damage.push(`Cannot trust the folder block ${node.cid} of ${cid}: it is missing or damaged; add the asset again`)
+  }
+  return damage
 }
 
 async function strangers(asset: OpenAsset): Promise<string[]> {

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { open, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
+import { appendFile, open, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
@@ -106,6 +106,16 @@ describe('fragmenting', () => {
     })
   })
 
+  it('inspected with a fragment missing says which', async () => {
+    await using folder = await temporary()
+    await fragment(DEMO, { out: `${folder.path}/out` })
+    await rm(`${folder.path}/out/modules/lm_head.safetensors`)
+    await expect(inspect(`${folder.path}/out`)).rejects.toMatchObject({
+      code: 'NOT_FOUND',
+      message: expect.stringMatching(/^Cannot open modules\/lm_head\.safetensors of .*: no such file/),
+    })
+  })
+
   it('cancelled, leaves nothing behind', async () => {
     await using folder = await temporary()
     const controller = new AbortController()
@@ -140,6 +150,20 @@ describe('sealing', () => {
     for (const name of ['asset.json', 'model.onnx', 'model.safetensors.index.json']) await rm(`${out}/${name}`)
     expect((await seal(out)).cid).toBe(DEMO_CID)
     expect(await verify(out)).toMatchObject({ damage: [] })
+  })
+
+  it('again, over longer files of an older seal, leaves nothing of them and does not write into what others have open', async () => {
+    await using folder = await temporary()
+    const out = `${folder.path}/out`
+    await fragment(DEMO, { out })
+    const old = await open(`${out}/model.onnx`)
+    const before = await old.stat()
+    for (const name of ['asset.json', 'model.onnx', 'model.safetensors.index.json']) await appendFile(`${out}/${name}`, ' '.repeat(9999))
+    expect((await seal(out)).cid).toBe(DEMO_CID)
+    expect(await verify(out)).toMatchObject({ cid: DEMO_CID, damage: [] })
+    expect((await old.stat()).size).toBe(before.size + 9999)
+    await old.close()
+    expect(await readdir(folder.path)).toEqual(['out'])
   })
 
   it('refuses fragments that are not canonical or lie in the wrong place', async () => {

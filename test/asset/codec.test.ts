@@ -4,7 +4,8 @@ import fc from 'fast-check'
 import { importer } from 'ipfs-unixfs-importer'
 import type { CID } from 'multiformats/cid'
 import { describe, expect, it } from 'vitest'
-import { dagSizeOf, fileDag, folderDag } from '../../src/asset/dag.js'
+import { fileDag, folderDag } from '../../src/asset/dag.js'
+import { dagSizeOf } from '../../src/asset/dag-size.js'
 import { layoutFragment } from '../../src/asset/fragment-codec.js'
 import { decodeManifest, encodeManifest } from '../../src/asset/manifest.js'
 import { keyOfPath } from '../../src/asset/module-list.js'
@@ -43,7 +44,19 @@ describe('CIDs', () => {
     const found = await fileDag(sumsOf(bytes))
     expect(String(found.cid)).toBe(String(wanted.cid))
     expect(found.dagSize).toBe(Number(wanted.size))
-    expect(await dagSizeOf(size)).toBe(Number(wanted.size))
+    expect(dagSizeOf(size)).toBe(Number(wanted.size))
+  })
+
+  it('of a large file has the size of DAG that its file size says, whatever the levels', async () => {
+    const sizeOfDag = async (size: number) =>
+      (await fileDag({ size, leaves: new Uint8Array(Math.max(1, Math.ceil(size / MIB)) * 32) })).dagSize
+    for (const size of [1024 * MIB, 1024 * MIB + 1, 1025 * MIB + 7, 2049 * MIB - 1]) expect(dagSizeOf(size)).toBe(await sizeOfDag(size))
+    await fc.assert(
+      fc.asyncProperty(fc.nat(4096 * MIB), async (size) => {
+        expect(dagSizeOf(size)).toBe(await sizeOfDag(size))
+      }),
+      { numRuns: 20 },
+    )
   })
 
   it.each([3, 6000])('of a folder of %i files equals that of the plain importer, sharded directories too', async (count) => {
@@ -81,6 +94,12 @@ describe('the module tree', () => {
         }
       }),
     )
+  })
+
+  it('refuses keys of too many segments, and too long ones, before it makes folders of them', () => {
+    expect(() => moduleTree([`${'a.'.repeat(100_000)}weight`])).toThrow(/more than 64 segments/)
+    expect(() => moduleTree([`${'a'.repeat(201)}.weight`])).toThrow(/longer than 200 bytes as a file name/)
+    expect(() => moduleTree([`${`${'a'.repeat(150)}.`.repeat(8)}weight`])).toThrow(/longer than 1024 bytes as a path/)
   })
 
   it('makes a leaf a file and a module with submodules a folder', () => {
@@ -126,19 +145,42 @@ describe('manifests', () => {
     expect(Buffer.from(encodeManifest(decodeManifest(bytes))).toString()).toBe(`${bytes}\n`)
   })
 
-  it.each(['..', '../a', 'a/../b', '/a', 'a//b', '', '.', 'a\\\\b', 'C:a', 'a\\u0000b', 'asset.json', '__proto__/..'])(
+  it.each(['..', '../a', 'a/../b', '/a', 'a//b', '', '.', 'a\\\\b', 'C:a', 'a\\u0000b', '.. /a', 'a.', '__proto__/..'])(
     '44: refuses the path "%s"',
     (path) => {
       expect(() => decodeManifest(manifest(`{"${path}":{"cid":"${cid}","size":1}}`))).toThrow(/unsafe path/)
     },
   )
 
-  it('refuses paths that differ by case, files that are folders too, bad CIDs and sizes', () => {
-    const file = `{"cid":"${cid}","size":1}`
-    expect(() => decodeManifest(manifest(`{"a":${file},"A":${file}}`))).toThrow(/differ only by case/)
-    expect(() => decodeManifest(manifest(`{"a":${file},"a/b":${file}}`))).toThrow(/both a file and a folder/)
+  const file = `{"cid":"${cid}","size":1}`
+  it.each([
+    ['a file in two cases', `{"a":${file},"A":${file}}`],
+    ['a file that is a folder too', `{"a":${file},"a/b":${file}}`],
+    ['a folder that is a file too', `{"a/b":${file},"a":${file}}`],
+    ['a folder in two cases', `{"A/x":${file},"a/y":${file}}`],
+    ['a folder in two cases, deep down', `{"m/A/b/x":${file},"m/a/b/y":${file}}`],
+    ['composed and decomposed characters', `{"\u00e9":${file},"e\u0301":${file}}`],
+    ['the manifest itself', `{"asset.json":${file}}`],
+    ['the manifest in another case', `{"Asset.JSON":${file}}`],
+    ['the manifest as a folder', `{"asset.json/x":${file}}`],
+  ])('44: refuses %s', (_what, files) => {
+    expect(() => decodeManifest(manifest(files))).toThrow(/can't be in one folder everywhere/)
+  })
+
+  it('10: a file called __proto__ is only a file', () => {
+    const { files } = decodeManifest(manifest(`{"__proto__":${file},"constructor":${file}}`))
+    expect([...files.keys()]).toEqual(['__proto__', 'constructor'])
+    expect(() => decodeManifest(manifest('{"__proto__":{}}'))).toThrow(/"__proto__": cid/)
+  })
+
+  it('refuses bad CIDs and sizes, and sizes that together no disk has, without making anything of them', () => {
     expect(() => decodeManifest(manifest('{"a":{"cid":"Qm","size":1}}'))).toThrow(/not a CID/)
-    expect(() => decodeManifest(manifest(`{"a":{"cid":"${cid}","size":-1}}`))).toThrow(/files\.a\.size/)
+    expect(() => decodeManifest(manifest(`{"a":{"cid":"${cid}","size":-1}}`))).toThrow(/"a": size/)
+    expect(() => decodeManifest(manifest(`{"a":{"cid":"${cid}","size":0.5}}`))).toThrow(/"a": size/)
+    const petabyte = `{"cid":"${cid}","size":${2 ** 50}}`
+    expect(decodeManifest(manifest(`{"a":${petabyte}}`)).files.size).toBe(1)
+    expect(dagSizeOf(2 ** 50)).toBeGreaterThan(2 ** 50)
+    expect(() => decodeManifest(manifest(`{"a":${petabyte},"b":${file}}`))).toThrow(/more than 1125899906842624 bytes/)
     expect(() => decodeManifest(manifest('{}', ',"main":"nowhere"'))).toThrow(/not among its files/)
   })
 })

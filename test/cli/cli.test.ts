@@ -75,10 +75,21 @@ describe('masset', () => {
     expect(outcome.stderr).toMatch(/^masset: [^\n]+\n$/)
   })
 
+  it('control characters of a path do not reach the terminal, and no name breaks the line', async () => {
+    const { stderr } = await masset('inspect', '/no\u001b[31m\nwhere\u009b')
+    expect(stderr).toMatch(/^masset: Cannot open \/no\\u001b\[31m\\u000awhere\\u009b: [^\n]+\n$/)
+  })
+
   it('wrong usage is exit code 2; help and version are 0', async () => {
-    expect(await masset('frobnicate')).toMatchObject({ code: 2, stderr: expect.stringContaining("unknown command 'frobnicate'") })
-    expect(await masset('inspect')).toMatchObject({ code: 2, stderr: expect.stringContaining('missing required argument') })
-    expect(await masset('ls', '--nonsense')).toMatchObject({ code: 2 })
+    const oneLine = (why: string, help: string) =>
+      new RegExp(`^masset: Cannot understand the command: ${why}[^\\n]*; "${help}" [^\\n]+\\n$`)
+    for (const [args, why, help] of [
+      [['frobnicate'], "unknown command 'frobnicate'", 'masset --help'],
+      [['inspect'], 'missing required argument', 'masset inspect --help'],
+      [['ls', '--nonsense'], "unknown option '--nonsense'", 'masset ls --help'],
+      [['verify', 'a', 'b'], 'too many arguments', 'masset verify --help'],
+    ] as const)
+      expect(await masset(...args)).toMatchObject({ code: 2, stdout: '', stderr: expect.stringMatching(oneLine(why, help)) })
     expect(await masset('--version')).toMatchObject({ code: 0, stdout: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) })
     for (const command of ['fragment', 'seal', 'run', 'inspect', 'verify', 'plan', 'rm'])
       expect((await masset(command, '--help')).stdout).toMatch(/Examples?:\n {2}\$ masset/)

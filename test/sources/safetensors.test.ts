@@ -73,6 +73,19 @@ describe('hostile safetensors', () => {
     expect(() => parseSafetensorsHeader(text, 0, 'a file')).toThrow(/more than 1000000 tensors/)
   })
 
+  it.each([
+    ['lists in lists', `{"x":${'['.repeat(5_000_000)}${']'.repeat(5_000_000)}}`, /nested deeper/],
+    ['objects in objects', `{"x":{"y":${'{"z":'.repeat(100_000)}1${'}'.repeat(100_002)}`, /nested deeper/],
+    [
+      'a list of twenty million numbers',
+      `{"x":{"dtype":"U8","data_offsets":[0,0],"shape":[${'0,'.repeat(20_000_000)}0]}}`,
+      /more than \d+ values/,
+    ],
+    ['a name of a megabyte', `{"${'x'.repeat(1_000_000)}":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}`, /longer than/],
+  ])('2, 8: refuses %s before it makes objects of them', (_what, text, why) => {
+    expect(() => parseSafetensorsHeader(Buffer.from(text), 0, 'a file')).toThrow(why)
+  })
+
   it('9: accepts tensors of no elements and of no dimensions', async () => {
     const { tensors } = await opening(safetensors({ none: entry(0, 0, [0, 3]), scalar: entry(0, 4, []) }, 4))
     expect(tensors.get('none')).toMatchObject({ length: 0, shape: [0, 3] })

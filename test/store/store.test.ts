@@ -83,8 +83,8 @@ describe('the store', () => {
     await using folder = await temporary()
     const store = await openStore(`${folder.path}/store`)
     const { cid } = await fragment(DEMO, { store, name: 'abc' })
-    const { manifestCid } = await store.describe(cid)
-    const path = store.layout.file(String(manifestCid))
+    const { manifestFile } = await store.describe(cid)
+    const path = store.layout.file(String(manifestFile.cid))
     const text = await readFile(path, 'utf8')
     await writeFile(path, text.replace('"name":"abc"', '"name":"abd"'))
     await expect(openAsset(cid, async () => store)).rejects.toMatchObject({
@@ -199,7 +199,11 @@ describe('the store', () => {
     ]
     for (const damage of damages) {
       await damage()
-      await expect((async () => (await asset.open(file.path)).read(new Uint8Array(8192), 4096))()).rejects.toMatchObject({
+      const read = async () => {
+        const opened = await asset.open(file.path)
+        await opened.read(new Uint8Array(8192), 4096).finally(() => opened.close())
+      }
+      await expect(read()).rejects.toMatchObject({
         code: 'CORRUPT',
         message: expect.stringContaining('lm_head'),
       })
@@ -220,6 +224,46 @@ describe('the store', () => {
     expect(await handle.read(new Uint8Array(10), 5000)).toBe(4096)
     await handle.close()
     expect((await verify(cid, { store })).damage.join()).toContain('checksums')
+  })
+
+  it('53: verify finds what is wrong with the manifest, its checksums and the blocks of the folders', async () => {
+    await using folder = await temporary()
+    const store = await openStore(`${folder.path}/store`)
+    const { cid } = await fragment(DEMO, { store })
+    const { manifestFile, nodes } = await store.describe(cid)
+    expect(nodes.length).toBeGreaterThan(10)
+    const manifest = store.layout.file(String(manifestFile.cid))
+    const damages: [string, () => Promise<unknown>][] = [
+      ['asset.json', () => rm(`${manifest}.sums`)],
+      [String(nodes[3]!.cid), () => rm(store.layout.node(String(nodes[3]!.cid)))],
+      [String(nodes[0]!.cid), () => truncate(store.layout.node(String(nodes[0]!.cid)), 10)],
+      [String(nodes.at(-1)!.cid), () => writeFile(store.layout.node(String(nodes.at(-1)!.cid)), randomBytes(100))],
+    ]
+    for (const [named, damage] of damages) {
+      await damage()
+      const found = await verify(cid, { store })
+      expect(found.damage).toHaveLength(1)
+      expect(found.damage[0]).toContain(named)
+      await fragment(DEMO, { store })
+      expect(await verify(cid, { store })).toMatchObject({ damage: [] })
+    }
+  })
+
+  it('53: a file of an open asset that was mended is read again', async () => {
+    await using folder = await temporary()
+    await fragment(DEMO, { out: `${folder.path}/out` })
+    const path = `${folder.path}/out/modules/lm_head.safetensors`
+    const good = await readFile(path)
+    await writeFile(
+      path,
+      good.map((byte, at) => (at === 5000 ? byte ^ 1 : byte)),
+    )
+    const asset = await openAsset(`${folder.path}/out`, () => Promise.reject())
+    await expect(asset.open('modules/lm_head.safetensors')).rejects.toMatchObject({ code: 'CORRUPT' })
+    await writeFile(path, good)
+    const file = await asset.open('modules/lm_head.safetensors')
+    expect(await file.read(new Uint8Array(10), 5000)).toBe(4096)
+    await file.close()
   })
 
   it('a manifest that does not hash to the CID asked for is refused', async () => {
