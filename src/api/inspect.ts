@@ -42,7 +42,7 @@ async function opened(cidOrPath: string, store: Store | undefined): Promise<Open
  * @throws AssetError 'NOT_FOUND' | 'BAD_INPUT' | 'CORRUPT'
  */
 export async function inspect(cidOrPath: string, options: { readonly store?: Store | undefined } = {}): Promise<Inspection> {
-  const asset = await opened(cidOrPath, options.store)
+  await using asset = await opened(cidOrPath, options.store)
   const modules: ModuleInfo[] = []
   const files: { path: string; cid: string; size: number }[] = []
   for (const { path, cid, size } of [...asset.manifest.files.values()].sort((a, b) => compareUtf8(a.path, b.path))) {
@@ -64,7 +64,8 @@ export async function inspect(cidOrPath: string, options: { readonly store?: Sto
 
 /** What two assets share and where they differ, from their manifests alone. @throws AssetError */
 export async function compare(a: string, b: string, options: { readonly store?: Store | undefined } = {}): Promise<Comparison> {
-  const [one, two] = [await opened(a, options.store), await opened(b, options.store)]
+  await using one = await opened(a, options.store)
+  await using two = await opened(b, options.store)
   const cidsOf = (asset: OpenAsset) => new Map([...asset.manifest.files.values()].map((file) => [String(file.cid), file.size]))
   const [cidsA, cidsB] = [cidsOf(one), cidsOf(two)]
   const shared = [...cidsA].filter(([cid]) => cidsB.has(cid))
@@ -85,5 +86,6 @@ export async function compare(a: string, b: string, options: { readonly store?: 
  * @throws AssetError 'NOT_FOUND' | 'BAD_INPUT' | 'CORRUPT' where it can't even be opened; other damage is in the result
  */
 export async function verify(cidOrPath: string, options: LongCall & { readonly store?: Store | undefined } = {}): Promise<Verification> {
-  return verifyAsset(await opened(cidOrPath, options.store), options)
+  await using asset = await opened(cidOrPath, options.store)
+  return await verifyAsset(asset, options)
 }

@@ -34,7 +34,7 @@ export async function plan(
   cidOrPath: string,
   options: { readonly memory?: number | string | undefined; readonly store?: Store | undefined } = {},
 ): Promise<MemoryPlan> {
-  const asset = await openAsset(cidOrPath, async () => options.store ?? Store.open())
+  await using asset = await openAsset(cidOrPath, async () => options.store ?? Store.open())
   const { main } = asset.manifest
   if (!main)
     throw new AssetError('UNSUPPORTED', `Cannot plan ${asset.where}: it has no graph; "masset doctor" lists the families that are known`)

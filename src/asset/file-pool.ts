@@ -9,6 +9,8 @@ import { batchPieces, type PlannedFile } from './pieces.js'
 import { type AssetFile, type FileSums, joinSums } from './sums.js'
 
 const BATCH = 32 * LEAF
+// One computes, the others wait for the disk.
+const TASKS_PER_THREAD = 3
 
 /** A file that was written, with all that is known of its bytes. */
 export interface WrittenFile extends AssetFile {
@@ -27,7 +29,12 @@ async function runTasks<In, Out>(
 ): Promise<void> {
   const threads = Math.min(availableParallelism(), inputs.length)
   if (threads === 0) return
-  const pool = new Piscina({ filename: new URL('./file-worker.js', import.meta.url).href, minThreads: threads, maxThreads: threads })
+  const pool = new Piscina({
+    filename: new URL('./file-worker.js', import.meta.url).href,
+    minThreads: threads,
+    maxThreads: threads,
+    concurrentTasksPerWorker: TASKS_PER_THREAD,
+  })
   try {
     let next = 0
     const lane = async () => {
@@ -42,7 +49,7 @@ async function runTasks<In, Out>(
         }
       }
     }
-    const lanes = await Promise.allSettled(Array.from({ length: threads }, lane))
+    const lanes = await Promise.allSettled(Array.from({ length: threads * TASKS_PER_THREAD }, lane))
     for (const outcome of lanes) if (outcome.status === 'rejected') throw outcome.reason
   } finally {
     await pool.destroy()

@@ -1,4 +1,5 @@
-import { closeSync, constants, fstatSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs'
+import { closeSync, constants, fstatSync, fsync, openSync, readSync, writeSync } from 'node:fs'
+import { promisify } from 'node:util'
 import { AssetError, type ErrorCode, ioError } from '../core/errors.js'
 import { LEAF } from '../core/limits.js'
 import type { SourceFile } from '../sources/checkpoint.js'
@@ -19,47 +20,66 @@ export interface PieceSums {
 
 const buffer = new Uint8Array(4 * LEAF)
 
-/** Writes a batch of pieces in order, hashing what is written; runs in a thread of the pool. */
-export function writePieces(pieces: readonly Piece[]): PieceSums[] | TaskFailure {
+/**
+ * Writes a batch of pieces in order, hashing what is written; runs in a thread of the pool. While the disk takes them in
+ * for good, the thread goes on with its next batch.
+ */
+export async function writePieces(pieces: readonly Piece[]): Promise<PieceSums[] | TaskFailure> {
   const sources = new Map<string, number>()
   const results: PieceSums[] = []
+  const synced: Promise<void>[] = []
   try {
-    for (const piece of pieces) results.push({ file: piece.file, at: piece.at, sums: writePiece(piece, sources) })
+    for (const piece of pieces) {
+      const target = guarded(`write ${piece.target}`, () => openSync(piece.target, constants.O_WRONLY | constants.O_CREAT, 0o644))
+      try {
+        results.push({ file: piece.file, at: piece.at, sums: writePiece(piece, target, sources) })
+      } catch (error) {
+        closeSync(target)
+        throw error
+      }
+      synced.push(syncAndClose(target, piece.target))
+    }
+    await Promise.all(synced)
+    return results
   } catch (error) {
+    await Promise.allSettled(synced)
     return failure(error, 'write the asset')
   } finally {
     for (const fd of sources.values()) closeSync(fd)
   }
-  return results
 }
 
-function writePiece(piece: Piece, sources: Map<string, number>): FileSums {
-  const summer = new Summer()
-  const target = guarded(`write ${piece.target}`, () => openSync(piece.target, constants.O_WRONLY | constants.O_CREAT, 0o644))
+async function syncAndClose(fd: number, path: string): Promise<void> {
   try {
-    let at = piece.at
-    let fill = 0
-    const flush = () => {
-      summer.update(buffer.subarray(0, fill))
-      guarded(`write ${piece.target}`, () => writeFully(target, fill, at))
-      at += fill
-      fill = 0
-    }
-    for (const part of piece.parts) {
-      for (let done = 0; done < partSize(part); ) {
-        const length = Math.min(partSize(part) - done, buffer.byteLength - fill)
-        if ('bytes' in part) buffer.set(part.bytes.subarray(done, done + length), fill)
-        else readFully(sourceFd(part.file, sources), part.file, fill, length, part.offset + done)
-        done += length
-        fill += length
-        if (fill === buffer.byteLength) flush()
-      }
-    }
-    if (fill > 0) flush()
-    guarded(`write ${piece.target}`, () => fsyncSync(target))
+    await promisify(fsync)(fd)
+  } catch (error) {
+    throw ioError(`write ${path}`, error)
   } finally {
-    closeSync(target)
+    closeSync(fd)
   }
+}
+
+function writePiece(piece: Piece, target: number, sources: Map<string, number>): FileSums {
+  const summer = new Summer()
+  let at = piece.at
+  let fill = 0
+  const flush = () => {
+    summer.update(buffer.subarray(0, fill))
+    guarded(`write ${piece.target}`, () => writeFully(target, fill, at))
+    at += fill
+    fill = 0
+  }
+  for (const part of piece.parts) {
+    for (let done = 0; done < partSize(part); ) {
+      const length = Math.min(partSize(part) - done, buffer.byteLength - fill)
+      if ('bytes' in part) buffer.set(part.bytes.subarray(done, done + length), fill)
+      else readFully(sourceFd(part.file, sources), part.file, fill, length, part.offset + done)
+      done += length
+      fill += length
+      if (fill === buffer.byteLength) flush()
+    }
+  }
+  if (fill > 0) flush()
   return summer.finish()
 }
 

@@ -60,7 +60,7 @@ export function batchPieces(files: readonly PlannedFile[], targetOf: (path: stri
       current.push({ file, target: targetOf(path), at, size: length, parts: sliceParts(parts, at, at + length) })
       at += length
       fill += length
-      if (fill >= batchBytes || current.length >= 256) {
+      if (fill >= batchBytes || current.length >= 64) {
         batches.push(current)
         current = []
         fill = 0

@@ -7,6 +7,7 @@ export type ErrorCode =
   | 'CLOSED'
   | 'CORRUPT'
   | 'ENGINE'
+  | 'IN_USE'
   | 'IO'
   | 'LIMIT'
   | 'MISSING'

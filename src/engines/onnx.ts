@@ -66,6 +66,8 @@ export class OnnxEngine implements Engine {
         enableCpuMemArena: false,
         enableMemPattern: false,
         logSeverityLevel: 3,
+        // Threads that spin for work keep the event loop, and those that read, from the cores.
+        extra: { session: { intra_op: { allow_spinning: '0' } } },
       })
     } catch (cause) {
       throw new AssetError('ENGINE', `Cannot prepare a segment for ONNX Runtime: ${cause instanceof Error ? cause.message : cause}`, {

@@ -3,7 +3,7 @@ import { OnnxEngine } from '../engines/onnx.js'
 import { elementType, type GraphIndex } from '../graph/cut.js'
 import type { ValueInfoProto } from '../graph/generated/onnx_pb.js'
 import { Residency } from '../residency/residency.js'
-import { openAsset } from '../store/open-asset.js'
+import { type OpenAsset, openAsset } from '../store/open-asset.js'
 import { Store } from '../store/store.js'
 import { Tokenizer } from '../text/tokenizer.js'
 import { embed } from './embed.js'
@@ -45,8 +45,10 @@ export class Host {
     {
       load: async ({ cidOrPath, store, memory }, { onProgress }) => {
         const asset = await openAsset(cidOrPath, () => Store.open(store))
-        const model = await LoadedModel.load(asset, this.engine, this.residency, memory, onProgress)
-        const files = await readTextFiles(model)
+        const { model, files } = await this.load(asset, memory, onProgress).catch(async (error: unknown) => {
+          await asset.close()
+          throw error
+        })
         const id = ++this.lastId
         this.models.set(id, { model, files, streams: new Set(), stateBytes: 0, tokens: 0 })
         const { index } = model
@@ -111,6 +113,11 @@ export class Host {
         await this.queue.run(() => hosted.model.close())
       },
     }
+
+  private async load(asset: OpenAsset, memory: number | 'auto', onProgress: CallContext['onProgress']) {
+    const model = await LoadedModel.load(asset, this.engine, this.residency, memory, onProgress)
+    return { model, files: await readTextFiles(model) }
+  }
 
   private hosted(id: number): Hosted {
     const hosted = this.models.get(id)

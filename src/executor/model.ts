@@ -138,6 +138,7 @@ export class LoadedModel {
 
   async close(): Promise<void> {
     await this.weights.close()
+    await this.asset.close()
   }
 }
 

@@ -11,13 +11,26 @@ interface Entry extends Resident {
 
 /**
  * The weights in memory, one set per process, keyed by content: models that share fragments share their bytes, and two
- * that ask at once share one read. Buffers of streamed weights are used again: a pass frees and needs the same sizes.
+ * that ask at once share one read. Buffers of streamed weights are used again, since a pass frees and needs the same
+ * sizes; with them too it stays within the budgets of all models together.
  */
 export class Residency {
   private readonly entries = new Map<string, Entry>()
-  private spare: { buffer: ArrayBuffer; bytes: number }[] = []
+  private spare: ArrayBuffer[] = []
+  private budget = 0
   /** bytes of all weights in memory */
   bytes = 0
+
+  /** bytes of all buffers: of the weights in memory, and of those kept for use again */
+  get bufferBytes(): number {
+    return this.spare.reduce((sum, { byteLength }) => sum + byteLength, this.bytes)
+  }
+
+  /** Adds the budget of a model that is loaded, or takes off (negative) that of one that is closed. */
+  addBudget(bytes: number): void {
+    this.budget += bytes
+    this.fit(0)
+  }
 
   /** Takes hold of a weight; `read` fills its bytes where it isn't in memory. Every hold is to be let go once. */
   async hold(key: string, length: number, read: (target: Uint8Array) => Promise<void>): Promise<Resident> {
@@ -45,23 +58,23 @@ export class Residency {
     if (entry.holders > 0) return
     this.entries.delete(entry.key)
     this.bytes -= entry.bytes.byteLength
-    // One of a size is kept: what is read ahead next is often of the size that was just freed.
-    const buffer = entry.bytes.buffer
-    if (!this.spare.some((kept) => kept.bytes === buffer.byteLength)) this.spare.push({ buffer, bytes: buffer.byteLength })
-    if (this.spare.length > 4) this.spare.shift()
+    this.spare.push(entry.bytes.buffer)
+    this.fit(0)
   }
 
   has(key: string): boolean {
     return this.entries.has(key)
   }
 
-  /** Gives back the buffers kept for use again. */
-  trim(): void {
-    this.spare = []
+  private takeBuffer(length: number): ArrayBuffer {
+    const at = this.spare.findIndex(({ byteLength }) => byteLength === length)
+    if (at >= 0) return this.spare.splice(at, 1)[0]!
+    this.fit(length)
+    return new ArrayBuffer(length)
   }
 
-  private takeBuffer(length: number): ArrayBuffer {
-    const at = this.spare.findIndex(({ bytes }) => bytes === length)
-    return at < 0 ? new ArrayBuffer(length) : this.spare.splice(at, 1)[0]!.buffer
+  /** Gives back the buffers kept longest until `more` bytes fit into the budgets. */
+  private fit(more: number): void {
+    while (this.spare.length > 0 && this.bufferBytes + more > this.budget) this.spare.shift()
   }
 }

@@ -48,7 +48,9 @@ export class Weights {
     private readonly residency: Residency,
     private readonly plan: ResidencyPlan,
     private readonly sources: ReadonlyMap<string, WeightSource>,
-  ) {}
+  ) {
+    residency.addBudget(plan.budget)
+  }
 
   /** Starts a pass: what a broken pass left read ahead is dropped, so that the order is that of the plan again. */
   async beginPass(): Promise<void> {
@@ -119,12 +121,13 @@ export class Weights {
 
   /** Frees everything. A read that is under way ends first. */
   async close(): Promise<void> {
+    if (this.closed) return
     this.closed = true
     await this.dropAhead()
     for (const resident of await Promise.allSettled(this.pinned.values()))
       if (resident.status === 'fulfilled') this.free(resident.value, false)
     this.pinned.clear()
-    this.residency.trim()
+    this.residency.addBudget(-this.plan.budget)
   }
 
   private async waitFor(resident: Promise<Resident>): Promise<Resident> {

@@ -1,10 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
+import { mkdir, open, readdir, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { syncFolder } from '../asset/write-asset.js'
 import { ioError } from '../core/errors.js'
-
-const ABANDONED_MS = 7 * 24 * 3600 * 1000
+import { isMarked, mark } from './marks.js'
 
 /** Writes a file so that a crash leaves the old state or the new one: sibling, sync, rename. The folder is the caller's to sync. */
 export async function writeDurably(path: string, bytes: Uint8Array): Promise<void> {
@@ -24,36 +23,38 @@ export async function writeDurably(path: string, bytes: Uint8Array): Promise<voi
   }
 }
 
-/** Makes a folder for work in progress that says whose it is. */
-export async function makeStaging(staging: string): Promise<string> {
-  const path = join(staging, `${process.pid}-${randomBytes(6).toString('hex')}`)
-  await mkdir(path, { recursive: true }).catch((error: unknown) => {
-    throw ioError(`create ${path}`, error)
-  })
-  return path
+/** A folder for work in progress. */
+export interface Staging {
+  readonly path: string
+  /** removes it */
+  done(): Promise<void>
 }
 
-/**
- * Removes what processes that are gone left behind. A process id may be in use again by another program: such a folder
- * is only kept longer, for a week.
- */
-export async function sweepStaging(staging: string): Promise<void> {
-  for (const name of await readdir(staging).catch(() => [])) {
-    const path = join(staging, name)
-    const age = await stat(path).then(
-      (facts) => Date.now() - facts.mtimeMs,
-      () => 0,
-    )
-    if (!isAlive(Number.parseInt(name, 10)) || age > ABANDONED_MS) await rm(path, { recursive: true, force: true })
+/** Makes a folder for work in progress, marked as in use while it is. */
+export async function makeStaging(staging: string): Promise<Staging> {
+  const path = join(staging, randomBytes(9).toString('hex'))
+  const release = await mark(path)
+  const done = async () => {
+    await rm(path, { recursive: true, force: true })
+    await release()
+  }
+  try {
+    await mkdir(path)
+    return { path, done }
+  } catch (error) {
+    await done()
+    throw ioError(`create ${path}`, error)
   }
 }
 
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return error instanceof Error && 'code' in error && error.code === 'EPERM'
+/** Removes what processes that are gone left behind. */
+export async function sweepStaging(staging: string): Promise<void> {
+  const names = new Set((await readdir(staging).catch(() => [])).map((name) => name.replace(/\.lock$/, '')))
+  for (const name of names) {
+    const path = join(staging, name)
+    if (await isMarked(path).catch(() => true)) continue
+    await rm(path, { recursive: true, force: true })
+    await rm(`${path}.lock`, { recursive: true, force: true })
   }
 }
 

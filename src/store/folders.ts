@@ -14,7 +14,7 @@ import type { Store } from './store.js'
  * @throws AssetError 'NOT_FOUND', 'CORRUPT' where a file is not the one that the manifest lists; nothing stays then
  */
 export async function putFolder(store: Store, folder: string, options: LongCall = {}): Promise<string> {
-  const asset = await openAsset(folder, async () => store)
+  await using asset = await openAsset(folder, async () => store)
   const { files: listed, ...about } = asset.manifest
   const files: PlannedFile[] = []
   for (const file of listed.values()) {
@@ -43,13 +43,13 @@ export async function putFolder(store: Store, folder: string, options: LongCall 
  * @throws AssetError 'NOT_FOUND', 'BAD_USAGE' where the folder exists and is not empty, 'IO'; nothing half-written stays
  */
 export async function getFolder(store: Store, cid: string, out: string): Promise<void> {
-  const { manifest, manifestFile } = await store.describe(cid)
-  const files = [...manifest.files.values(), manifestFile]
+  await using asset = await openAsset(cid, async () => store)
+  const files = [...asset.manifest.files.values(), asset.manifestFile]
   await intoNewFolder(out, async (staging) => {
     for (const file of files) {
       const target = join(staging, file.path)
       await mkdir(dirname(target), { recursive: true })
-      await copyFile(store.layout.file(String(file.cid)), target, constants.COPYFILE_FICLONE)
+      await copyFile(asset.pathOf(file), target, constants.COPYFILE_FICLONE)
     }
   })
 }

@@ -20,6 +20,11 @@ export class StoreLayout {
     return join(this.root, 'tmp')
   }
 
+  /** where running processes mark the asset that they use */
+  uses(cid: string): string {
+    return join(this.root, 'uses', cid)
+  }
+
   file(cid: string): string {
     return join(this.root, 'files', cid.slice(-2), cid)
   }

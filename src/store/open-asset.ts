@@ -11,7 +11,7 @@ import { FragmentFile } from './fragment-file.js'
 import type { Store } from './store.js'
 
 /** An asset that can be read, wherever its files are. */
-export interface OpenAsset {
+export interface OpenAsset extends AsyncDisposable {
   /** the CID of the folder, as its manifest describes it */
   readonly cid: string
   readonly manifest: Manifest
@@ -27,10 +27,15 @@ export interface OpenAsset {
   readFile(path: string, limit?: number): Promise<Uint8Array<ArrayBuffer>>
   /** a file for reading by ranges, every page verified */
   open(path: string): Promise<FragmentFile>
+  /** lets go of it: until then no process removes it from its store */
+  close(): Promise<void>
 }
 
+/** What is known of an asset without reading its files. */
+type Facts = Omit<OpenAsset, 'readFile' | 'open' | typeof Symbol.asyncDispose>
+
 /**
- * Opens an asset by CID from the store, or by the path of an asset folder.
+ * Opens an asset by CID from the store, or by the path of an asset folder. Close it when done.
  * @throws AssetError 'NOT_FOUND' | 'BAD_INPUT' | 'CORRUPT'
  */
 export async function openAsset(cidOrPath: string, getStore: () => Promise<Store>): Promise<OpenAsset> {
@@ -46,9 +51,15 @@ export async function openAsset(cidOrPath: string, getStore: () => Promise<Store
 }
 
 async function openStored(cid: string, store: Store): Promise<OpenAsset> {
-  const { manifest, manifestFile } = await store.describe(cid)
-  const pathOf = (file: AssetFile) => store.layout.file(String(file.cid))
-  return reader({ cid, manifest, manifestFile, where: cid, store, pathOf })
+  const close = await store.use(cid)
+  try {
+    const { manifest, manifestFile } = await store.describe(cid)
+    const pathOf = (file: AssetFile) => store.layout.file(String(file.cid))
+    return reader({ cid, manifest, manifestFile, where: cid, store, pathOf, close })
+  } catch (error) {
+    await close()
+    throw error
+  }
 }
 
 async function openFolder(folder: string): Promise<OpenAsset> {
@@ -63,10 +74,18 @@ async function openFolder(folder: string): Promise<OpenAsset> {
   const manifest = decodeManifest(bytes, join(folder, MANIFEST))
   const manifestFile = { path: MANIFEST, cid: (await fileDag(sumBytes(bytes))).cid, size: bytes.byteLength }
   const cid = String((await folderDag([...manifest.files.values(), manifestFile])).cid)
-  return reader({ cid, manifest, manifestFile, where: folder, store: undefined, pathOf: (file) => join(folder, file.path) })
+  return reader({
+    cid,
+    manifest,
+    manifestFile,
+    where: folder,
+    store: undefined,
+    pathOf: (file) => join(folder, file.path),
+    close: async () => undefined,
+  })
 }
 
-function reader(asset: Omit<OpenAsset, 'readFile' | 'open'>): OpenAsset {
+function reader(asset: Facts): OpenAsset {
   const fileAt = (path: string): AssetFile => {
     const file = asset.manifest.files.get(path)
     if (!file) throw new AssetError('MISSING', `Cannot read ${path} of ${asset.where}: the asset has no such file`)
@@ -85,6 +104,7 @@ function reader(asset: Omit<OpenAsset, 'readFile' | 'open'>): OpenAsset {
   }
   return {
     ...asset,
+    [Symbol.asyncDispose]: asset.close,
     async readFile(path, limit = LIMITS.json) {
       const file = fileAt(path)
       const bytes = await readSmallFile(asset.pathOf(file), limit)
@@ -99,7 +119,7 @@ function reader(asset: Omit<OpenAsset, 'readFile' | 'open'>): OpenAsset {
   }
 }
 
-async function sumsOfFile(asset: Omit<OpenAsset, 'readFile' | 'open'>, file: AssetFile): Promise<FileSums> {
+async function sumsOfFile(asset: Facts, file: AssetFile): Promise<FileSums> {
   const kept = await asset.store?.sums(String(file.cid), file.size)
   if (kept) return kept
   return withFile(asset.pathOf(file), `${file.path} of ${asset.where}`, async (handle) => {

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { access, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { lock } from 'proper-lockfile'
@@ -7,12 +8,13 @@ import type { PlannedAsset } from '../asset/model-asset.js'
 import { type AssetFile, type FileSums, sumBytes } from '../asset/sums.js'
 import { type WrittenAsset, writeAsset } from '../asset/write-asset.js'
 import { isCid, parseCid } from '../core/cid.js'
-import { AssetError, ioError } from '../core/errors.js'
+import { AssetError, ioError, systemCode } from '../core/errors.js'
 import { LIMITS } from '../core/limits.js'
 import type { LongCall } from '../core/progress.js'
 import { readSmallFile } from '../core/read.js'
 import { makeStaging, sweepStaging, syncFoldersOf, writeDurably } from './durable.js'
 import { defaultStorePath, StoreLayout } from './layout.js'
+import { isMarked, mark } from './marks.js'
 import { decodeSidecar, encodeSidecar } from './sidecar.js'
 
 /** An asset in the store, for listings. */
@@ -69,16 +71,16 @@ export class Store {
   async add(writeInto: (staging: string) => Promise<WrittenAsset>): Promise<WrittenAsset> {
     const staging = await makeStaging(this.layout.staging)
     try {
-      const written = await writeInto(staging)
-      await this.exclusively(() => this.adopt(written, staging))
+      const written = await writeInto(staging.path)
+      await this.exclusively((checkHeld) => this.adopt(written, staging.path, checkHeld))
       return written
     } finally {
-      await rm(staging, { recursive: true, force: true })
+      await staging.done()
     }
   }
 
   /** Moves verified files in: sums before files, files before nodes, the root's entry last and each step durable. */
-  private async adopt({ cid, manifest, files, nodes }: WrittenAsset, staging: string): Promise<void> {
+  private async adopt({ cid, manifest, files, nodes }: WrittenAsset, staging: string, checkHeld: () => void): Promise<void> {
     const touched: string[] = []
     for (const { path, cid: fileCid, sums } of files) {
       const target = this.layout.file(String(fileCid))
@@ -102,6 +104,7 @@ export class Store {
     ])
     const manifestFile = files.find(({ path }) => path === MANIFEST)!
     const entry = { manifest: String(manifestFile.cid), size: manifestFile.size, kind: manifest.kind }
+    checkHeld()
     await writeDurably(this.layout.asset(String(cid)), Buffer.from(`${JSON.stringify(entry)}\n`))
     await syncFoldersOf([this.layout.asset(String(cid))])
   }
@@ -114,11 +117,7 @@ export class Store {
     const key = String(parseCid(cid))
     const entry = await readSmallFile(this.layout.asset(key), 4096).catch((error: AssetError) => {
       if (error.code !== 'NOT_FOUND') throw error
-      throw new AssetError(
-        'NOT_FOUND',
-        `Cannot find ${key} in the store ${this.path}: fragment or pull it first ("masset ls" shows what is there)`,
-        { cause: error },
-      )
+      throw this.notFound(key, error)
     })
     try {
       const manifestCid = parseCid(String(JSON.parse(Buffer.from(entry).toString('utf8')).manifest))
@@ -172,14 +171,54 @@ export class Store {
   }
 
   /**
-   * Removes an asset and the files that no other asset needs; readers that have them open keep them. Resolves to the bytes freed.
-   * @throws AssetError 'NOT_FOUND', 'BAD_USAGE' where it is pinned, 'CORRUPT' where what another asset needs can't be known: no file is removed then
+   * Says that an asset is in use, so that no process removes it, until the call that this resolves to.
+   * @throws AssetError 'NOT_FOUND'
+   */
+  async use(cid: string): Promise<() => Promise<void>> {
+    const key = String(parseCid(cid))
+    // Looked at first, so that asking for what isn't there waits for nobody.
+    if (!(await this.has(key))) throw this.notFound(key)
+    try {
+      return await this.exclusively(async () => {
+        if (!(await this.has(key))) throw this.notFound(key)
+        return mark(join(this.layout.uses(key), randomBytes(9).toString('hex')))
+      })
+    } catch (error) {
+      // A store that can't be written to, where nobody removes anything.
+      if (error instanceof AssetError && ['EROFS', 'EACCES'].includes(systemCode(error.cause) ?? '')) return async () => undefined
+      throw error
+    }
+  }
+
+  private async isUsed(key: string): Promise<boolean> {
+    const marks = await readdir(this.layout.uses(key)).catch(() => [])
+    for (const name of marks) if (await isMarked(join(this.layout.uses(key), name.replace(/\.lock$/, '')))) return true
+    return false
+  }
+
+  private notFound(key: string, cause?: unknown): AssetError {
+    return new AssetError(
+      'NOT_FOUND',
+      `Cannot find ${key} in the store ${this.path}: fragment or pull it first ("masset ls" shows what is there)`,
+      { cause },
+    )
+  }
+
+  /**
+   * Removes an asset and the files that no other asset needs. Resolves to the bytes freed.
+   * @throws AssetError 'NOT_FOUND', 'BAD_USAGE' where it is pinned, 'IN_USE' where a process has it open, 'CORRUPT' where what another asset needs can't be known: no file is removed then
    */
   async remove(cid: string): Promise<number> {
     const key = String(parseCid(cid))
     if (!(await this.has(key))) throw new AssetError('NOT_FOUND', `Cannot remove ${key}: it is not in the store ${this.path}`)
     if (await exists(this.layout.pin(key))) throw new AssetError('BAD_USAGE', `Cannot remove ${key}: it is pinned; unpin it first`)
     return this.exclusively(async () => {
+      if (await this.isUsed(key))
+        throw new AssetError(
+          'IN_USE',
+          `Cannot remove ${key}: a process is using it; end that first (one that was killed counts for half a minute)`,
+        )
+      await rm(this.layout.uses(key), { recursive: true, force: true })
       await rm(this.layout.asset(key), { force: true })
       const needed = new Set<string>()
       for (const other of await readdir(this.layout.assets)) {
@@ -195,16 +234,27 @@ export class Store {
     })
   }
 
-  /** Runs one change of the store at a time, over all processes; a lock whose holder died is taken over. */
-  private async exclusively<T>(change: () => Promise<T>): Promise<T> {
+  /**
+   * Runs one change of the store at a time, over all processes; a lock whose holder died is taken over. A holder that
+   * slept too long finds out by `checkHeld`.
+   */
+  private async exclusively<T>(change: (checkHeld: () => void) => Promise<T>): Promise<T> {
     const path = join(this.path, 'lock')
+    let lost: Error | undefined
+    const checkHeld = () => {
+      if (lost)
+        throw new AssetError('IO', `Cannot change the store ${this.path}: another process took over meanwhile; try again`, { cause: lost })
+    }
+    const onCompromised = (error: Error) => {
+      lost = error
+    }
     try {
       await writeFile(path, '', { flag: 'a' })
-      const release = await lock(path, { stale: 15_000, retries: { retries: 600, minTimeout: 20, maxTimeout: 200 } })
+      const release = await lock(path, { stale: 15_000, retries: { retries: 600, minTimeout: 20, maxTimeout: 200 }, onCompromised })
       try {
-        return await change()
+        return await change(checkHeld)
       } finally {
-        await release()
+        if (!lost) await release()
       }
     } catch (error) {
       throw ioError(`change the store ${this.path}`, error)
