@@ -5,8 +5,12 @@ import { chmodSync, existsSync, rmSync } from 'node:fs'
 const root = new URL('..', import.meta.url)
 // A package installed as a dependency ships dist/ and no sources: nothing to build there.
 if (!existsSync(new URL('tsconfig.json', root))) process.exit(0)
-rmSync(new URL('dist', root), { recursive: true, force: true })
 const tsc = new URL('node_modules/typescript/bin/tsc', root)
+if (!existsSync(tsc)) {
+  console.error('build: Cannot compile: typescript is not installed; run "npm install" without --omit=dev')
+  process.exit(1)
+}
+rmSync(new URL('dist', root), { recursive: true, force: true })
 try {
   execFileSync(process.execPath, [tsc.pathname, '-p', 'tsconfig.json'], { cwd: root, stdio: 'inherit' })
 } catch {

@@ -1,11 +1,11 @@
-import { open } from 'node:fs/promises'
 import { parseBytes } from '../core/bytes.js'
 import { AssetError } from '../core/errors.js'
 import { LIMITS } from '../core/limits.js'
 import { indexGraph } from '../graph/cut.js'
 import { parseGraph } from '../graph/parse.js'
 import { planGraph } from '../plan/plan.js'
-import { type OpenAsset, openAsset } from '../store/open-asset.js'
+import { diskSpeed } from '../store/disk-speed.js'
+import { openAsset } from '../store/open-asset.js'
 import { Store } from '../store/store.js'
 
 /** What a budget would mean for a model; bytes, seconds. */
@@ -20,8 +20,9 @@ export interface MemoryPlan {
   readonly bytesPerToken: number
   readonly pinned: readonly string[]
   readonly streamed: readonly string[]
-  /** measured by reading some of this asset's own bytes; often from the page cache */
+  /** measured by reading some of this asset's own bytes, past the page cache if `diskIsDirect` */
   readonly diskBytesPerSecond: number
+  readonly diskIsDirect: boolean
   /** at most, if reading were all there is to do; undefined where nothing streams */
   readonly tokensPerSecond?: number
 }
@@ -40,7 +41,7 @@ export async function plan(
     throw new AssetError('UNSUPPORTED', `Cannot plan ${asset.where}: it has no graph; "masset doctor" lists the families that are known`)
   const index = indexGraph(parseGraph(await asset.readFile(main, LIMITS.graph)))
   const { steps, residency } = planGraph(index, (total) => (options.memory === undefined ? total : parseBytes(options.memory, 'memory')))
-  const speed = await diskSpeed(asset)
+  const disk = await diskSpeed([...asset.manifest.files.values()].map((file) => ({ path: asset.pathOf(file), size: file.size })))
   const { budget, minimum, pinnedBytes, bytesPerPass } = residency
   return {
     cid: asset.cid,
@@ -53,29 +54,8 @@ export async function plan(
     bytesPerToken: bytesPerPass,
     pinned: [...residency.pinned],
     streamed: residency.streamed.map(({ name }) => name),
-    diskBytesPerSecond: speed,
-    ...(bytesPerPass > 0 && { tokensPerSecond: speed / bytesPerPass }),
+    diskBytesPerSecond: disk.bytesPerSecond,
+    diskIsDirect: disk.direct,
+    ...(bytesPerPass > 0 && { tokensPerSecond: disk.bytesPerSecond / bytesPerPass }),
   }
-}
-
-/** Bytes per second of reading up to 256 MiB of the asset's largest files. */
-async function diskSpeed(asset: OpenAsset): Promise<number> {
-  const buffer = new Uint8Array(4 * 1024 * 1024)
-  const files = [...asset.manifest.files.values()].sort((a, b) => b.size - a.size).slice(0, 64)
-  const started = performance.now()
-  let bytes = 0
-  for (const file of files) {
-    if (bytes >= 256 * 1024 * 1024) break
-    const handle = await open(asset.pathOf(file), 'r')
-    try {
-      for (;;) {
-        const { bytesRead } = await handle.read(buffer, 0, buffer.byteLength, null)
-        bytes += bytesRead
-        if (bytesRead === 0 || bytes >= 256 * 1024 * 1024) break
-      }
-    } finally {
-      await handle.close()
-    }
-  }
-  return (bytes / Math.max(performance.now() - started, 0.001)) * 1000
 }

@@ -2,8 +2,7 @@ import type { Command } from 'commander'
 import { type Comparison, compare, fragment, type Inspection, inspect, openStore, seal, verify } from '../api/index.js'
 import { formatBytes } from '../core/bytes.js'
 import { AssetError } from '../core/errors.js'
-import { cancellable } from './cancel.js'
-import { harmless, note, print, progressBar, table } from './output.js'
+import { harmless, note, print, table, withProgress } from './output.js'
 
 /** Commands that make, look at and check assets: fragment, seal, inspect, verify, ls, rm. */
 export function addAssetCommands(program: Command): void {
@@ -93,17 +92,6 @@ export function addStoreCommands(program: Command): void {
         else note(`removed ${cid}, ${formatBytes(freed)} freed`)
       }
     })
-}
-
-async function withProgress<T>(
-  call: (options: { signal: AbortSignal; onProgress: ReturnType<typeof progressBar>['onProgress'] }) => Promise<T>,
-): Promise<T> {
-  const bar = progressBar()
-  try {
-    return await cancellable((signal) => call({ signal, onProgress: bar.onProgress }))
-  } finally {
-    bar.stop()
-  }
 }
 
 function inspectionText({ cid, kind, name, size, parameters, modules, files }: Inspection): string {

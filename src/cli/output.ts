@@ -1,6 +1,7 @@
 import { SingleBar } from 'cli-progress'
 import { formatBytes } from '../core/bytes.js'
 import type { Progress } from '../core/progress.js'
+import { cancellable } from './cancel.js'
 
 /** Data goes to stdout, everything else to stderr. */
 export function print(line: string): void {
@@ -32,9 +33,10 @@ export function table(rows: readonly (readonly (string | number)[])[]): string {
 }
 
 /** A progress bar on a terminal for what takes longer than a second; nothing where stderr is piped. */
-export function progressBar(): { onProgress: (progress: Progress) => void; stop: () => void } {
+function progressBar(): { onProgress: (progress: Progress) => void; stop: () => void } {
   const started = Date.now()
   let bar: SingleBar | undefined
+  const amount = (phase: Progress['phase'], count: number) => (phase === 'load' ? String(count) : formatBytes(count))
   const onProgress = ({ phase, done, total }: Progress) => {
     if (!process.stderr.isTTY || Date.now() - started < 1000) return
     if (!bar) {
@@ -44,9 +46,21 @@ export function progressBar(): { onProgress: (progress: Progress) => void; stop:
         clearOnComplete: true,
         hideCursor: true,
       })
-      bar.start(total, done, { phase, size: formatBytes(total) })
+      bar.start(total, done, { phase, size: amount(phase, total) })
     }
-    bar.update(done, { phase, size: `${formatBytes(done)} of ${formatBytes(total)}` })
+    bar.update(done, { phase, size: `${amount(phase, done)} of ${amount(phase, total)}` })
   }
   return { onProgress, stop: () => bar?.stop() }
+}
+
+/** Runs a call that Ctrl-C cancels, with a progress bar. */
+export async function withProgress<T>(
+  call: (options: { signal: AbortSignal; onProgress: (progress: Progress) => void }) => Promise<T>,
+): Promise<T> {
+  const bar = progressBar()
+  try {
+    return await cancellable((signal) => call({ signal, onProgress: bar.onProgress }))
+  } finally {
+    bar.stop()
+  }
 }

@@ -27,7 +27,10 @@ function planText(found: MemoryPlan): string {
       ['engine', `${found.engine}, ${found.segments} segments`],
       ['pinned', `${formatBytes(found.pinnedBytes)} in ${found.pinned.length} tensors`],
       ['streamed', `${formatBytes(found.bytesPerToken)} per token in ${found.streamed.length} tensors`],
-      ['disk', `${formatBytes(found.diskBytesPerSecond)}/s, measured on this asset`],
+      [
+        'disk',
+        `${formatBytes(found.diskBytesPerSecond)}/s, measured on this asset${found.diskIsDirect ? '' : ' (perhaps out of the page cache)'}`,
+      ],
       [
         'predicted',
         found.tokensPerSecond === undefined

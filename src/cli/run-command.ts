@@ -1,9 +1,9 @@
 import type { Command } from 'commander'
-import { loadModel, type ModelStats } from '../api/index.js'
+import { loadModel, type Model, type ModelStats } from '../api/index.js'
 import { formatBytes } from '../core/bytes.js'
 import { AssetError } from '../core/errors.js'
 import { cancellable } from './cancel.js'
-import { harmless, note, print } from './output.js'
+import { harmless, note, print, withProgress } from './output.js'
 
 interface RunOptions {
   readonly prompt?: string
@@ -50,12 +50,12 @@ export function addRunCommand(program: Command): void {
       const given = [options.prompt, options.message, options.ids, options.embed].filter((value) => value !== undefined)
       if (given.length !== 1)
         throw new AssetError('BAD_USAGE', 'Cannot run without knowing on what: give one of --prompt, --message, --ids or --embed')
-      await cancellable((signal) => run(asset, options, signal))
+      await using model = await withProgress((call) => loadModel(asset, { memory: options.memory, ...call }))
+      await cancellable((signal) => run(model, options, signal))
     })
 }
 
-async function run(asset: string, options: RunOptions, signal: AbortSignal): Promise<void> {
-  await using model = await loadModel(asset, { memory: options.memory, signal })
+async function run(model: Model, options: RunOptions, signal: AbortSignal): Promise<void> {
   if (options.embed) {
     const vectors = (await model.embed(options.embed, { signal })).map((vector) => [...vector])
     if (options.json) print(JSON.stringify(vectors))
@@ -64,7 +64,7 @@ async function run(asset: string, options: RunOptions, signal: AbortSignal): Pro
   if (options.stats) for (const line of statsLines(await model.stats())) note(line)
 }
 
-async function generate(model: Awaited<ReturnType<typeof loadModel>>, options: RunOptions, signal: AbortSignal): Promise<void> {
+async function generate(model: Model, options: RunOptions, signal: AbortSignal): Promise<void> {
   const prompt =
     options.ids !== undefined
       ? idsOf(options.ids)

@@ -1,4 +1,4 @@
-/** How far a long call is; `done` and `total` are bytes. */
+/** How far a long call is; `done` and `total` are bytes, while loading segments that are made ready. */
 export interface Progress {
   readonly phase: 'write' | 'verify' | 'load'
   readonly done: number
