@@ -2,6 +2,7 @@ import { availableParallelism, totalmem } from 'node:os'
 import type { Command } from 'commander'
 import { knownFamilies } from '../../models/registry.js'
 import { formatBytes } from '../core/bytes.js'
+import { INSTALL_RUNTIME } from '../engines/onnx.js'
 import { defaultStorePath } from '../store/layout.js'
 import { print, table } from './output.js'
 
@@ -14,7 +15,7 @@ export function addDoctorCommand(program: Command): void {
     .action(async (options: { json?: boolean }) => {
       const onnxruntime = await import('onnxruntime-node').then(
         () => 'present',
-        () => 'absent: npm install onnxruntime-node@1.30.0 --onnxruntime-node-install=skip',
+        () => `absent: ${INSTALL_RUNTIME}`,
       )
       const facts = {
         node: process.version,

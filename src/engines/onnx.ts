@@ -6,21 +6,17 @@ import type { Engine, PreparedSegment } from './engine.js'
 
 type Runtime = typeof import('onnxruntime-node')
 
-/** The version that this engine was tested with, for the command that adds it. */
-const VERSION = '1.30.0'
+/** The command that adds ONNX Runtime, in the version that this engine was tested with. */
+export const INSTALL_RUNTIME = 'npm install onnxruntime-node@1.30.0 --onnxruntime-node-install=skip'
 
 /** Loads ONNX Runtime, which is optional. @throws AssetError 'MISSING' with the command that adds it */
 export async function loadRuntime(): Promise<Runtime> {
   try {
     return await import('onnxruntime-node')
   } catch (cause) {
-    throw new AssetError(
-      'MISSING',
-      `Cannot run models: onnxruntime-node is not installed; add it with: npm install onnxruntime-node@${VERSION} --onnxruntime-node-install=skip`,
-      {
-        cause,
-      },
-    )
+    throw new AssetError('MISSING', `Cannot run models: onnxruntime-node is not installed; add it with: ${INSTALL_RUNTIME}`, {
+      cause,
+    })
   }
 }
 
