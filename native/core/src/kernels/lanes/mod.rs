@@ -1,0 +1,84 @@
+//! Sixteen virtual lanes of float32: what every kernel is written in, so that each gives the same bits on every
+//! instruction set. An implementation is a token; whoever holds one has checked that the processor knows it.
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512;
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod neon;
+pub(crate) mod portable;
+
+/// Lanes of one vector.
+pub(crate) const LANES: usize = 16;
+
+/// The operations; each rounds once, as IEEE 754 says, and `fma` fuses.
+///
+/// # Safety of the pointers
+/// `load*` reads 16 elements of the named type, `load_nibbles` 16 bytes, `store*` writes 16 elements; no alignment is asked.
+pub(crate) trait Lanes: Copy + Send + Sync + 'static {
+    /// 16 float32
+    type F: Copy;
+    /// 16 words of 32 bits
+    type I: Copy;
+    /// Whether about 30 vectors fit the registers (else about 7).
+    const WIDE: bool;
+
+    fn splat(self, v: f32) -> Self::F;
+    unsafe fn load(self, p: *const f32) -> Self::F;
+    unsafe fn store(self, p: *mut f32, v: Self::F);
+    fn add(self, a: Self::F, b: Self::F) -> Self::F;
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F;
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F;
+    fn div(self, a: Self::F, b: Self::F) -> Self::F;
+    /// a * b + c
+    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// a < b ? yes : no, so a NaN says no
+    fn less(self, a: Self::F, b: Self::F, yes: Self::F, no: Self::F) -> Self::F;
+    fn bits(self, v: Self::F) -> Self::I;
+    fn float(self, v: Self::I) -> Self::F;
+    fn splat_bits(self, v: u32) -> Self::I;
+    fn and(self, a: Self::I, b: Self::I) -> Self::I;
+    fn or(self, a: Self::I, b: Self::I) -> Self::I;
+    fn shl16(self, v: Self::I) -> Self::I;
+    fn shl23(self, v: Self::I) -> Self::I;
+    /// u16, zero-extended
+    unsafe fn load_u16(self, p: *const u8) -> Self::I;
+    /// i8 as float
+    unsafe fn load_i8(self, p: *const u8) -> Self::F;
+    /// f16 as float
+    unsafe fn load_f16(self, p: *const u8) -> Self::F;
+    /// float as f16, to nearest even
+    unsafe fn store_f16(self, p: *mut u8, v: Self::F);
+    /// 32 nibbles, low one of a byte first, each looked up in the table: elements 0 to 15 and 16 to 31, in the order of `spread`
+    unsafe fn load_nibbles(self, p: *const u8, table: Self::F) -> (Self::F, Self::F);
+    /// from the order of `spread` to the natural one
+    fn natural(self, v: Self::F) -> Self::F {
+        v
+    }
+    /// from the natural order to that in which `load_nibbles` returns lanes
+    fn spread(self, v: Self::F) -> Self::F {
+        v
+    }
+    /// the sum of the lanes, by the one tree: 8+8, 4+4, 2+2, 1+1
+    fn sum(self, v: Self::F) -> f32;
+    /// Asks for the cache line at p; any address may be given.
+    fn prefetch(self, _p: *const u8) {}
+
+    fn max(self, a: Self::F, b: Self::F) -> Self::F {
+        self.less(a, b, b, a)
+    }
+}
+
+/// The one tree of additions over 16 lanes, for implementations that hold them in an array.
+#[inline(always)]
+pub(crate) fn tree(mut v: [f32; LANES]) -> f32 {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for lane in 0..half {
+            v[lane] += v[lane + half];
+        }
+        half /= 2;
+    }
+    v[0]
+}

@@ -1,0 +1,238 @@
+#![allow(clippy::needless_range_loop)] // closures are not always inlined, and what is not inlined lacks the instruction set
+use super::activations::Activations;
+use super::product::Output;
+use crate::kernels::encoding::{Decode, Params, RUN};
+use crate::kernels::isa::{Found, Job};
+use crate::kernels::lanes::Lanes;
+use crate::kernels::{Tile, BLOCK};
+use std::marker::PhantomData;
+use std::ops::Range;
+
+/// Some rows of a tile against all rows of x.
+pub(crate) struct Cut<'a, 'b> {
+    pub(crate) found: Found,
+    pub(crate) tile: &'a Tile<'b>,
+    pub(crate) range: Range<usize>,
+    pub(crate) x: &'a Activations<'a>,
+    pub(crate) output: &'a Output<'a>,
+}
+
+/// Outputs that all groups of x rows pass over before the next outputs are read: their weights stay in the L2 cache.
+const OUTPUTS: usize = 16;
+
+impl Cut<'_, '_> {
+    pub(crate) fn run<E: Decode>(self) {
+        let step = if self.x.rows <= 4 { self.range.len() } else { OUTPUTS };
+        for start in self.range.clone().step_by(step) {
+            let outputs = start..self.range.end.min(start + step);
+            let mut row = 0;
+            while row < self.x.rows {
+                row += match self.x.rows - row {
+                    1 => self.group::<E, 1>(row, &outputs),
+                    2 | 3 => self.group::<E, 2>(row, &outputs),
+                    _ => self.group::<E, 4>(row, &outputs),
+                };
+            }
+        }
+    }
+
+    fn group<E: Decode, const R: usize>(&self, row: usize, outputs: &Range<usize>) -> usize {
+        self.found.run(Group::<E, R> {
+            cut: self,
+            row,
+            outputs: outputs.clone(),
+            encoding: PhantomData,
+        });
+        R
+    }
+}
+
+/// R rows of x against some outputs, a few outputs at a time.
+struct Group<'a, E, const R: usize> {
+    cut: &'a Cut<'a, 'a>,
+    row: usize,
+    outputs: Range<usize>,
+    encoding: PhantomData<E>,
+}
+
+impl<E: Decode, const R: usize> Job for Group<'_, E, R> {
+    type Out = ();
+    #[inline(always)]
+    fn run<S: Lanes>(self, s: S) {
+        let mut next = self.outputs.start;
+        match (S::WIDE, R) {
+            (true, 2) => self.outputs::<S, 8>(s, &mut next),
+            (true, _) | (false, 1) => self.outputs::<S, 4>(s, &mut next),
+            (false, 2) => self.outputs::<S, 2>(s, &mut next),
+            _ => {}
+        }
+        self.outputs::<S, 1>(s, &mut next);
+    }
+}
+
+impl<E: Decode, const R: usize> Group<'_, E, R> {
+    /// As many outputs as there are whole groups of O left.
+    #[inline(always)]
+    fn outputs<S: Lanes, const O: usize>(&self, s: S, next: &mut usize) {
+        let Cut { tile, x, output, .. } = self.cut;
+        let x = &x.get(E::NIBBLES)[self.row * x.width..];
+        while *next + O <= self.outputs.end {
+            // SAFETY: the tile has the outputs, x has R rows from `row` on, filled up to whole blocks.
+            let sums = unsafe { dots::<S, E, R, O>(s, tile, *next, x.as_ptr(), self.cut.x.width) };
+            for r in 0..R {
+                for o in 0..O {
+                    let at = output.first + *next + o;
+                    let sum = match output.bias {
+                        Some(bias) => sums[r][o] + bias[at],
+                        None => sums[r][o],
+                    };
+                    // SAFETY: `check` saw that y has this place; each output is in one piece of work only.
+                    unsafe { output.y.set((self.row + r) * output.stride + at, sum) };
+                }
+            }
+            *next += O;
+        }
+    }
+}
+
+/// R rows of x, `width` apart, times O rows of the tile from `first` on.
+///
+/// # Safety
+/// The tile must have those rows; R rows of whole blocks must be readable at x.
+#[inline(always)]
+unsafe fn dots<S: Lanes, E: Decode, const R: usize, const O: usize>(
+    s: S,
+    tile: &Tile,
+    first: usize,
+    x: *const f32,
+    width: usize,
+) -> [[f32; O]; R] {
+    let (whole, ragged) = (tile.inputs() / BLOCK, tile.inputs() % BLOCK);
+    let blocks = tile.inputs().div_ceil(BLOCK);
+    let mut acc = [[s.splat(0.0); O]; R];
+    let mut params = [Params::new(); O];
+    let mut done = 0;
+    while done < blocks {
+        let count = RUN.min(blocks - done);
+        if E::SCALED {
+            for o in 0..O {
+                params[o].fill::<S, E>(s, tile, (first + o) * blocks + done, count);
+            }
+        }
+        // SAFETY: blocks done..done + count of O rows from `first` are in the tile, but for a ragged last one.
+        unsafe {
+            let w = tile.bytes().as_ptr().add(first * tile.row_bytes() + done * E::BYTES);
+            let full = count.min(whole - done);
+            run::<S, E, R, O>(s, w, tile.row_bytes(), x.add(done * BLOCK), width, full, &params, &mut acc);
+            if full < count {
+                let used = tile.row_bytes() - whole * E::BYTES;
+                debug_assert!(ragged > 0 && used <= E::BYTES);
+                let mut last = [[0u8; 128]; O];
+                for o in 0..O {
+                    std::ptr::copy_nonoverlapping(w.add(o * tile.row_bytes() + full * E::BYTES), last[o].as_mut_ptr(), used);
+                }
+                block::<S, E, R, O>(s, last.as_ptr().cast(), 128, x.add(whole * BLOCK), width, full, &params, &mut acc);
+            }
+        }
+        done += count;
+    }
+    let mut sums = [[0.0; O]; R];
+    for r in 0..R {
+        for o in 0..O {
+            sums[r][o] = s.sum(if E::NIBBLES { s.natural(acc[r][o]) } else { acc[r][o] });
+        }
+    }
+    sums
+}
+
+/// `count` whole blocks of O rows, with one prefetch per cache line.
+///
+/// # Safety
+/// As `dots` says.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn run<S: Lanes, E: Decode, const R: usize, const O: usize>(
+    s: S,
+    w: *const u8,
+    row_bytes: usize,
+    x: *const f32,
+    width: usize,
+    count: usize,
+    params: &[Params; O],
+    acc: &mut [[S::F; O]; R],
+) {
+    let unroll = (64 / E::BYTES).max(1);
+    // what is at the same place of the next O rows is needed one round later
+    let ahead = O * row_bytes;
+    let mut index = 0;
+    // SAFETY: as the caller says; prefetching beyond the tile does nothing.
+    unsafe {
+        while index + unroll <= count {
+            for o in 0..O {
+                for line in 0..(E::BYTES / 64).max(1) {
+                    s.prefetch(w.wrapping_add(o * row_bytes + index * E::BYTES + ahead + line * 64));
+                }
+            }
+            for _ in 0..unroll {
+                block::<S, E, R, O>(
+                    s,
+                    w.add(index * E::BYTES),
+                    row_bytes,
+                    x.add(index * BLOCK),
+                    width,
+                    index,
+                    params,
+                    acc,
+                );
+                index += 1;
+            }
+        }
+        while index < count {
+            block::<S, E, R, O>(
+                s,
+                w.add(index * E::BYTES),
+                row_bytes,
+                x.add(index * BLOCK),
+                width,
+                index,
+                params,
+                acc,
+            );
+            index += 1;
+        }
+    }
+}
+
+/// One block of 32 inputs of O rows of weights and R rows of x.
+///
+/// # Safety
+/// `E::BYTES` bytes must be readable at w and O - 1 times `row_bytes` further, 32 f32 at x and R - 1 times `width` further.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+unsafe fn block<S: Lanes, E: Decode, const R: usize, const O: usize>(
+    s: S,
+    w: *const u8,
+    row_bytes: usize,
+    x: *const f32,
+    width: usize,
+    index: usize,
+    params: &[Params; O],
+    acc: &mut [[S::F; O]; R],
+) {
+    // SAFETY: as the caller says; index < RUN.
+    unsafe {
+        for o in 0..O {
+            let (w0, w1) = E::pair(s, w.add(o * row_bytes), params[o].zero::<E>(index));
+            let scale = s.splat(params[o].scale::<E>(index));
+            for r in 0..R {
+                let (x0, x1) = (s.load(x.add(r * width)), s.load(x.add(r * width + BLOCK / 2)));
+                acc[r][o] = if E::SCALED {
+                    let partial = s.fma(w1, x1, s.fma(w0, x0, s.splat(0.0)));
+                    s.fma(partial, scale, acc[r][o])
+                } else {
+                    s.fma(w1, x1, s.fma(w0, x0, acc[r][o]))
+                };
+            }
+        }
+    }
+}

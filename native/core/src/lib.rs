@@ -1,0 +1,10 @@
+//! Reading, kernels and programs of the native engine; knows nothing of Node.
+#![deny(missing_docs)]
+
+mod error;
+pub mod kernels;
+pub mod model;
+pub mod program;
+pub mod reading;
+
+pub use error::{Code, Error, Result};

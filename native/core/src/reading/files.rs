@@ -1,0 +1,172 @@
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::access::{Access, FileSpec};
+use super::clock::Clock;
+use super::disk::Disk;
+use super::span::Span;
+use super::{lock, PAGE};
+use crate::{Code, Error, Result};
+
+/// The files of a model; few of them are open at a time, and the one used longest ago is closed first.
+pub(crate) struct Files {
+    specs: Vec<FileSpec>,
+    /// of each file: direct reads were refused
+    refused: Vec<AtomicBool>,
+    most: usize,
+    open: Mutex<OpenFiles>,
+    disk: Box<dyn Disk>,
+}
+
+#[derive(Default)]
+struct OpenFiles {
+    by_index: HashMap<usize, (Arc<OpenFile>, u64)>,
+    uses: u64,
+}
+
+pub(crate) struct OpenFile {
+    file: File,
+    pub access: Access,
+}
+
+impl Files {
+    /// At most `most` files are open at once, and one more for each read in flight beyond that.
+    pub fn new(specs: Vec<FileSpec>, most: usize, disk: Box<dyn Disk>) -> Result<Self> {
+        if most == 0 {
+            return Err(Error::bad("Cannot open files: at most 0 may be open"));
+        }
+        if let Some(spec) = specs.iter().find(|spec| spec.size > i64::MAX as u64) {
+            let why = format!("no file has {} bytes", spec.size);
+            return Err(Error::bad(format!("Cannot read {}: {why}", spec.path.display())));
+        }
+        Ok(Self {
+            refused: specs.iter().map(|_| AtomicBool::new(false)).collect(),
+            specs,
+            most,
+            open: Mutex::default(),
+            disk,
+        })
+    }
+
+    pub fn specs(&self) -> &[FileSpec] {
+        &self.specs
+    }
+
+    /// The open file of an index that exists.
+    pub fn open(&self, index: usize) -> Result<Arc<OpenFile>> {
+        if let Some(file) = lock(&self.open).get(index) {
+            return Ok(file);
+        }
+        // outside the lock: other threads can read meanwhile. Two may open the same file; the second is closed again
+        let opened = Arc::new(self.open_anew(index)?);
+        let mut open = lock(&self.open);
+        if let Some(file) = open.get(index) {
+            return Ok(file);
+        }
+        open.make_room(self.most);
+        open.uses += 1;
+        let uses = open.uses;
+        open.by_index.insert(index, (opened.clone(), uses));
+        Ok(opened)
+    }
+
+    fn open_anew(&self, index: usize) -> Result<OpenFile> {
+        let spec = &self.specs[index];
+        let fails = |why: io::Error| Error::new(Code::Io, format!("Cannot open {}: {why}", spec.path.display()));
+        let direct = match self.refused[index].load(Ordering::Relaxed) {
+            true => None,
+            false => match self.disk.open(&spec.path, Access::Direct) {
+                Err(why) if is_refusal(&why) => None,
+                other => Some(other.map_err(fails)?),
+            },
+        };
+        let (file, access) = match direct {
+            Some(file) => (file, Access::Direct),
+            None => (self.disk.open(&spec.path, Access::Buffered).map_err(fails)?, Access::Buffered),
+        };
+        let facts = file.metadata().map_err(fails)?;
+        if !facts.is_file() {
+            return Err(Error::bad(format!("Cannot open {}: it is not a file", spec.path.display())));
+        }
+        if facts.len() != spec.size {
+            let why = format!("it has {} bytes instead of {}", facts.len(), spec.size);
+            return Err(Error::new(Code::Corrupt, format!("Cannot use {}: {why}", spec.path.display())));
+        }
+        Ok(OpenFile { file, access })
+    }
+
+    /// Fills `buffer`, `span.asked` bytes long and page-aligned, with the `span.stored` bytes that there are.
+    pub fn read(&self, span: &Span, buffer: &mut [u8], clock: &Clock) -> Result<()> {
+        let spec = &self.specs[span.file];
+        loop {
+            let open = self.open(span.file)?;
+            let flight = clock.start(open.access);
+            match self.read_all(&open, span, buffer) {
+                Ok(got) => {
+                    flight.end(got);
+                    if got == span.stored {
+                        return Ok(());
+                    }
+                    let why = format!("it ends at byte {} or does not end at {}", span.start + got as u64, spec.size);
+                    return Err(Error::new(Code::Corrupt, format!("Cannot use {}: {why}", spec.path.display())));
+                }
+                Err(why) if open.access == Access::Direct && is_refusal(&why) => {
+                    self.refused[span.file].store(true, Ordering::Relaxed);
+                    lock(&self.open).by_index.remove(&span.file);
+                }
+                Err(why) => {
+                    let what = format!("{} at byte {}", spec.path.display(), span.start);
+                    return Err(Error::new(Code::Io, format!("Cannot read {what}: {why}")));
+                }
+            }
+        }
+    }
+
+    /// Reads until there are `span.stored` bytes or the file ends; says how many there are.
+    fn read_all(&self, open: &OpenFile, span: &Span, buffer: &mut [u8]) -> io::Result<usize> {
+        // a direct read must begin at a page, so one that came short goes on at the last whole one
+        let step = if open.access == Access::Direct { PAGE } else { 1 };
+        let mut done = 0;
+        loop {
+            let at = span.start + done as u64;
+            let got = match self.disk.read_at(&open.file, &mut buffer[done..span.asked], at, open.access) {
+                Err(why) if why.kind() == io::ErrorKind::Interrupted => continue,
+                other => other?,
+            };
+            let now = done + got;
+            let whole = now / step * step;
+            if now >= span.stored || whole == done {
+                return Ok(now);
+            }
+            done = whole;
+        }
+    }
+}
+
+impl OpenFiles {
+    fn get(&mut self, index: usize) -> Option<Arc<OpenFile>> {
+        self.uses += 1;
+        let (file, used) = self.by_index.get_mut(&index)?;
+        *used = self.uses;
+        Some(file.clone())
+    }
+
+    /// Closes until fewer than `most` are open; those that are being read stay.
+    fn make_room(&mut self, most: usize) {
+        while self.by_index.len() >= most {
+            let idle = self.by_index.iter().filter(|(_, (file, _))| Arc::strong_count(file) == 1);
+            let Some(oldest) = idle.min_by_key(|(_, (_, used))| *used).map(|(&index, _)| index) else {
+                return;
+            };
+            self.by_index.remove(&oldest);
+        }
+    }
+}
+
+/// How systems say that they cannot read past the page cache.
+fn is_refusal(why: &io::Error) -> bool {
+    matches!(why.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported)
+}

@@ -1,0 +1,170 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Mutex;
+
+use super::access::{Access, FileSpec};
+use super::checksums::first_mismatch;
+use super::clock::{Clock, Counts};
+use super::disk::{Disk, System};
+use super::files::Files;
+use super::region::Region;
+use super::span::{Read, Span};
+use super::{lock, DEFAULT_OPEN_FILES, DEFAULT_THREADS};
+use crate::{Code, Error, Result};
+
+/// Bytes that `read_now` reads at once; a multiple of PAGE.
+const PART: usize = 1 << 20;
+
+/// Reads ranges of files; every page read is checked against its checksum.
+pub struct Reader {
+    files: Files,
+    sums: Option<Vec<u32>>,
+    clock: Clock,
+}
+
+/// A part of a range and where its bytes go.
+struct Part<'a> {
+    span: Span,
+    into: &'a mut [u8],
+}
+
+impl Reader {
+    /// `sums` holds the CRC-32 of pages of the files; reads say where in it theirs begin. Without it nothing is checked.
+    /// No file is opened yet.
+    ///
+    /// # Errors
+    /// `BadInput` if a size is none that a file can have.
+    pub fn new(files: Vec<FileSpec>, sums: Option<Vec<u32>>) -> Result<Self> {
+        Self::with_most_open(files, sums, DEFAULT_OPEN_FILES)
+    }
+
+    /// As `new`; at most `most_open` files (above 0) are open at once, and one more for each read in flight beyond that.
+    ///
+    /// # Errors
+    /// As `new`.
+    pub fn with_most_open(files: Vec<FileSpec>, sums: Option<Vec<u32>>, most_open: usize) -> Result<Self> {
+        Self::on(files, sums, most_open, Box::new(System))
+    }
+
+    pub(crate) fn on(files: Vec<FileSpec>, sums: Option<Vec<u32>>, most_open: usize, disk: Box<dyn Disk>) -> Result<Self> {
+        Ok(Self {
+            files: Files::new(files, most_open, disk)?,
+            sums,
+            clock: Clock::new(),
+        })
+    }
+
+    /// How the bytes of a file reach memory; opens it if need be. A file that opens for direct reads may still refuse the
+    /// first one, and is `Buffered` from then on.
+    ///
+    /// # Errors
+    /// `BadInput` for a file that is not there, `Io` if it cannot be opened, `Corrupt` if it has another size.
+    pub fn access(&self, file: usize) -> Result<Access> {
+        if file >= self.files.specs().len() {
+            return Err(Error::bad(format!(
+                "Cannot open file {file}: there are {}",
+                self.files.specs().len()
+            )));
+        }
+        Ok(self.files.open(file)?.access)
+    }
+
+    /// What `read_now` read so far; each stream counts its own.
+    pub fn counts(&self) -> Counts {
+        self.clock.counts()
+    }
+
+    /// Reads ranges at once, several in parallel: weights that stay, rows of an embedding. `into[i]` is exactly as long as
+    /// `reads[i]`. Only pages that hold the bytes are read. `abort` is looked at before each MiB.
+    ///
+    /// # Errors
+    /// `BadInput` before anything is read; `Io`, `Corrupt` or `Aborted` (the contents of `into` are then unspecified).
+    pub fn read_now(&self, reads: &[Read], into: &mut [&mut [u8]], abort: Option<&AtomicBool>) -> Result<()> {
+        let parts = self.parts(reads, into)?;
+        let helpers = DEFAULT_THREADS.min(parts.len()).saturating_sub(1);
+        let parts = Mutex::new(parts.into_iter());
+        let failed = Mutex::new(None);
+        let work = || {
+            if let Err(why) = self.read_parts(&parts, &failed, abort) {
+                lock(&failed).get_or_insert(why);
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..helpers {
+                // no thread to be had: the caller's own does the work
+                let _ = std::thread::Builder::new().spawn_scoped(scope, work);
+            }
+            work();
+        });
+        let failed = lock(&failed).take();
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn parts<'a>(&self, reads: &[Read], into: &'a mut [&mut [u8]]) -> Result<Vec<Part<'a>>> {
+        if reads.len() != into.len() {
+            let why = format!("there are {} places for them", into.len());
+            return Err(Error::bad(format!("Cannot read {} ranges: {why}", reads.len())));
+        }
+        let mut parts = Vec::with_capacity(reads.len());
+        for (read, into) in reads.iter().zip(into) {
+            let mut rest: &mut [u8] = into;
+            let span = self.span(read)?;
+            if rest.len() != read.length {
+                let why = format!("its place has {}", rest.len());
+                return Err(Error::bad(format!("Cannot read a range of {} bytes: {why}", read.length)));
+            }
+            for span in span.parts(PART) {
+                let (into, after) = rest.split_at_mut(span.length);
+                rest = after;
+                parts.push(Part { span, into });
+            }
+        }
+        Ok(parts)
+    }
+
+    fn read_parts<'a>(
+        &self,
+        parts: &Mutex<impl Iterator<Item = Part<'a>>>,
+        failed: &Mutex<Option<Error>>,
+        abort: Option<&AtomicBool>,
+    ) -> Result<()> {
+        let mut buffer: Option<Region> = None;
+        while lock(failed).is_none() {
+            let Some(Part { span, into }) = lock(parts).next() else {
+                return Ok(());
+            };
+            if abort.is_some_and(|abort| abort.load(Ordering::Relaxed)) {
+                return Err(Error::new(Code::Aborted, "Cannot read on: the caller asked to stop"));
+            }
+            let buffer = match &mut buffer {
+                Some(buffer) if buffer.slot_bytes() >= span.asked => buffer,
+                other => other.insert(Region::new(span.asked, 1)?),
+            };
+            let bytes = &mut buffer.bytes_mut()[..span.asked];
+            self.fill(&span, bytes, &self.clock)?;
+            into.copy_from_slice(&bytes[span.lead..][..span.length]);
+        }
+        Ok(())
+    }
+
+    /// A read, checked against the files and checksums that there are.
+    pub(crate) fn span(&self, read: &Read) -> Result<Span> {
+        Span::new(read, self.files.specs(), self.sums.as_ref().map(Vec::len))
+    }
+
+    /// Reads a span of this reader's into `buffer`, `span.asked` bytes at a page address, and checks it.
+    pub(crate) fn fill(&self, span: &Span, buffer: &mut [u8], clock: &Clock) -> Result<()> {
+        self.files.read(span, buffer, clock)?;
+        let Some(sums) = &self.sums else {
+            return Ok(());
+        };
+        match first_mismatch(&buffer[..span.stored], &sums[span.first_sum..]) {
+            None => Ok(()),
+            Some(at) => {
+                let what = self.files.specs()[span.file].path.display();
+                let why = "their checksum is not the one that was stored";
+                let at = span.start + at as u64;
+                Err(Error::new(Code::Corrupt, format!("Cannot use the bytes at {at} of {what}: {why}")))
+            }
+        }
+    }
+}

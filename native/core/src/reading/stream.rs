@@ -1,0 +1,252 @@
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::clock::{Clock, Counts};
+use super::lease::Lease;
+use super::lock;
+use super::queue::{Next, Queue};
+use super::reader::Reader;
+use super::region::Region;
+use super::span::{Read, Span};
+use crate::{Code, Error, Result};
+
+/// How often a waiting thread looks at its abort flag.
+const GLANCE: Duration = Duration::from_millis(10);
+const MOST_THREADS: usize = 64;
+
+/// Reads the same list of ranges in the same order, pass after pass, ahead of whoever computes with them, on threads of its
+/// own, as far as free slots allow and around the end of the pass. Safe to share between threads.
+pub struct Stream {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// When to stop waiting; by default never.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wait<'a> {
+    /// at most this long
+    pub timeout: Option<Duration>,
+    /// as soon as this is true, give or take 10 ms
+    pub abort: Option<&'a AtomicBool>,
+}
+
+/// What a stream did so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stats {
+    /// its reads, and how long the disk had none of them in flight
+    pub disk: Counts,
+    /// how long `next` waited, summed over threads that waited at the same time
+    pub waited: Duration,
+    /// how long there has been this stream
+    pub age: Duration,
+}
+
+/// What the stream, its threads and its leases have in common.
+pub(crate) struct Shared {
+    reader: Arc<Reader>,
+    spans: Vec<Span>,
+    region: Region,
+    state: Mutex<State>,
+    /// a slot became free, or the stream closed
+    space: Condvar,
+    /// a read ended, or the order changed, or the stream closed
+    ready: Condvar,
+    clock: Clock,
+    born: Instant,
+}
+
+struct State {
+    queue: Queue,
+    closed: bool,
+    waited: Duration,
+}
+
+impl Stream {
+    /// Bytes that a slot needs so that each of `reads` fits in.
+    ///
+    /// # Errors
+    /// `BadInput` if a read is none that `reader` can do.
+    pub fn slot_bytes(reader: &Reader, reads: &[Read]) -> Result<usize> {
+        let mut most = 0;
+        for read in reads {
+            most = reader.span(read)?.asked.max(most);
+        }
+        Ok(most)
+    }
+
+    /// Begins to read `reads`, the ranges of one pass in order, into the slots of `region`, `threads` at a time (1 to 64).
+    /// One slot would do; the disk rests only if there are fewer than the leases held at once, the reads in flight and one.
+    ///
+    /// # Errors
+    /// `BadInput` if there are no reads, if one of them cannot be or fits in no slot, `Io` if no thread can be had.
+    pub fn open(reader: Arc<Reader>, reads: &[Read], region: Region, threads: usize) -> Result<Self> {
+        let slot_bytes = Self::slot_bytes(&reader, reads)?;
+        if reads.is_empty() || slot_bytes > region.slot_bytes() {
+            let why = format!("a slot of {} must hold {slot_bytes} bytes, above 0", region.slot_bytes());
+            return Err(Error::bad(format!("Cannot stream {} reads: {why}", reads.len())));
+        }
+        if !(1..=MOST_THREADS).contains(&threads) {
+            return Err(Error::bad(format!(
+                "Cannot stream with {threads} threads: 1 to {MOST_THREADS} work"
+            )));
+        }
+        let shared = Arc::new(Shared {
+            spans: reads.iter().map(|read| reader.span(read)).collect::<Result<_>>()?,
+            reader,
+            state: Mutex::new(State {
+                queue: Queue::new(reads.len(), region.slots()),
+                closed: false,
+                waited: Duration::ZERO,
+            }),
+            region,
+            space: Condvar::new(),
+            ready: Condvar::new(),
+            clock: Clock::new(),
+            born: Instant::now(),
+        });
+        // made first: if a thread cannot be had, dropping it ends the others
+        let stream = Self {
+            shared,
+            threads: Mutex::new(Vec::with_capacity(threads)),
+        };
+        for index in 0..threads {
+            let shared = stream.shared.clone();
+            let thread = std::thread::Builder::new().name(format!("masset-read-{index}"));
+            let thread = thread.spawn(move || shared.read_ahead());
+            let thread = thread.map_err(|why| Error::new(Code::Io, format!("Cannot start a reading thread: {why}")))?;
+            lock(&stream.threads).push(thread);
+        }
+        Ok(stream)
+    }
+
+    /// Waits for read `place` of the pass, which must follow the one given out before; 0 follows the last.
+    /// Whoever holds leases on all slots waits until one is dropped.
+    ///
+    /// # Errors
+    /// `BadInput` for a place out of order; `Aborted` after `close`, a timeout or an abort (the same place can be asked for
+    /// again after the last two); `Io` or `Corrupt` if this read failed: the following place is then next, and a later pass
+    /// reads this one anew.
+    pub fn next(&self, place: usize, wait: Wait<'_>) -> Result<Lease> {
+        let slot = self.shared.take(place, wait)?;
+        let span = &self.shared.spans[place];
+        Ok(Lease::new(self.shared.clone(), slot, span.lead, span.length))
+    }
+
+    /// Makes place 0 the next one, wherever the pass was left. What was read ahead beyond its end is kept.
+    pub fn rewind(&self) {
+        lock(&self.shared.state).queue.rewind();
+        self.shared.space.notify_all();
+        self.shared.ready.notify_all();
+    }
+
+    /// What happened so far.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            disk: self.shared.clock.counts(),
+            waited: lock(&self.shared.state).waited,
+            age: self.shared.born.elapsed(),
+        }
+    }
+
+    /// Ends reading, wakes whoever waits, and returns when the reads in flight have ended. Leases stay valid, and with the
+    /// last of them the memory is freed. Can be called at any time, from any thread, and again.
+    pub fn close(&self) {
+        lock(&self.shared.state).closed = true;
+        self.shared.space.notify_all();
+        self.shared.ready.notify_all();
+        // held while joining, so that a second caller too returns only when all is quiet
+        for thread in lock(&self.threads).drain(..) {
+            // a panic of the thread was given to a consumer already
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Shared {
+    pub(crate) fn region(&self) -> &Region {
+        &self.region
+    }
+
+    /// Takes back a slot that was leased.
+    pub(crate) fn release(&self, slot: usize) {
+        lock(&self.state).queue.release(slot);
+        self.space.notify_one();
+    }
+
+    /// What each reading thread does until the stream closes.
+    fn read_ahead(&self) {
+        let mut state = lock(&self.state);
+        while !state.closed {
+            let Some((number, place, slot)) = state.queue.start() else {
+                state = self.space.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
+                continue;
+            };
+            drop(state);
+            let result = self.fill(place, slot);
+            state = lock(&self.state);
+            state.queue.finish(number, slot, result);
+            self.ready.notify_all();
+        }
+    }
+
+    fn fill(&self, place: usize, slot: usize) -> Result<()> {
+        let span = &self.spans[place];
+        // SAFETY: the queue gave this slot to this thread alone, until `finish`; it is below the number of slots, which is
+        // what the queue was made with
+        let buffer = unsafe { self.region.slot_mut(slot) };
+        let read = || self.reader.fill(span, &mut buffer[..span.asked], &self.clock);
+        // without this a fault here would leave the consumer waiting for ever
+        catch_unwind(AssertUnwindSafe(read))
+            .unwrap_or_else(|_| Err(Error::new(Code::Engine, "Cannot read on: the reading thread panicked")))
+    }
+
+    /// Waits for the slot that holds `place`.
+    fn take(&self, place: usize, wait: Wait<'_>) -> Result<usize> {
+        let stopped = |why: &str| Err(Error::new(Code::Aborted, format!("Cannot wait for read {place}: {why}")));
+        let mut state = lock(&self.state);
+        let mut since = None;
+        let result = loop {
+            if state.closed {
+                break stopped("the stream is closed");
+            }
+            if wait.abort.is_some_and(|abort| abort.load(Ordering::Relaxed)) {
+                break stopped("the caller asked to stop");
+            }
+            match state.queue.take(place) {
+                Ok(Next::Ready(slot)) => break Ok(slot),
+                Ok(Next::Failed(why)) | Err(why) => break Err(why),
+                Ok(Next::Waiting) => {}
+            }
+            let begun = *since.get_or_insert_with(Instant::now);
+            let left = wait.timeout.map(|timeout| timeout.saturating_sub(begun.elapsed()));
+            if left == Some(Duration::ZERO) {
+                break stopped("it took too long");
+            }
+            let glance = wait.abort.map(|_| GLANCE);
+            state = match left.into_iter().chain(glance).min() {
+                None => self.ready.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner),
+                Some(most) => match self.ready.wait_timeout(state, most) {
+                    Ok((state, _)) => state,
+                    Err(poisoned) => poisoned.into_inner().0,
+                },
+            };
+        };
+        if let Some(since) = since {
+            state.waited += since.elapsed();
+        }
+        // a read that failed gave its slot back
+        if result.is_err() {
+            self.space.notify_one();
+        }
+        result
+    }
+}
