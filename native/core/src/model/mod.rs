@@ -1,0 +1,236 @@
+//! A model that runs: weights within their budget, a program over them, and the caches of its sessions.
+
+mod matrix;
+mod pinned;
+mod products;
+mod run;
+mod session;
+mod spec;
+mod weights;
+mod whole;
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::kernels::Machine;
+use crate::program::{Op, Value};
+use crate::reading::Stream;
+use crate::{Code, Error, Result};
+use run::Pass;
+pub use session::Session;
+pub use spec::{CacheShape, Dtype, File, Node, Port, Rows, Spec, Stored, Weight};
+use weights::Weights;
+
+/// A model, ready to run; safe to share, passes go one after the other.
+pub struct Model {
+    spec: Spec,
+    machine: Arc<Machine>,
+    weights: Weights,
+    /// for each value, the last node that needs it
+    last_use: Vec<usize>,
+    running: Mutex<Running>,
+}
+
+#[derive(Default)]
+struct Running {
+    /// the last pass did not reach its end
+    broken: bool,
+}
+
+/// Counters of a model since it was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ModelStats {
+    /// tensor bytes that passes took from streamed tiles, and those of single rows and of what stays in memory
+    pub bytes_read: u64,
+    /// bytes of the pages read for all of them, read ahead too
+    pub disk_bytes: u64,
+    /// streamed tiles that were there when they were needed
+    pub hits: u64,
+    /// streamed tiles that had to be waited for
+    pub waits: u64,
+    /// nanoseconds that computing waited for the disk
+    pub waited: u64,
+    /// nanoseconds that the stream had no read in flight
+    pub disk_idle: u64,
+}
+
+impl Model {
+    /// Checks the plan, reads what stays in memory and begins to stream the rest. `sums` are the checksums of all pages.
+    ///
+    /// # Errors
+    /// `BadInput` for a plan that cannot be; `Io`, `Corrupt`, `Aborted`.
+    pub fn open(spec: Spec, sums: Vec<u32>, machine: Arc<Machine>, abort: &AtomicBool) -> Result<Self> {
+        let last_use = check(&spec)?;
+        let weights = Weights::open(&spec, sums, &machine, abort)?;
+        Ok(Self {
+            spec,
+            machine,
+            weights,
+            last_use,
+            running: Mutex::default(),
+        })
+    }
+
+    /// The caches of one sequence, empty.
+    ///
+    /// # Errors
+    /// `BadInput` for a shape that no cache can have.
+    pub fn session(&self) -> Result<Session> {
+        Session::new(&self.spec.caches, false)
+    }
+
+    /// One pass: all outputs by name. `sessions` are those of the sequences of the batch, in order; none for a model without
+    /// caches. `last_only` computes the output head for the last position of each sequence alone.
+    ///
+    /// # Errors
+    /// `BadInput` for inputs that do not fit; `Io`, `Corrupt`, `Aborted`: sessions are then as long as before.
+    pub fn run(
+        &self,
+        inputs: &HashMap<String, Value>,
+        sessions: &mut [Session],
+        last_only: bool,
+        abort: &AtomicBool,
+    ) -> Result<Vec<(String, Value)>> {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (true, Some(stream)) = (running.broken, self.weights.stream()) {
+            stream.rewind();
+        }
+        let before: Vec<usize> = sessions.iter().map(Session::len).collect();
+        let pass = Pass {
+            spec: &self.spec,
+            weights: &self.weights,
+            machine: &self.machine,
+            last_use: &self.last_use,
+            abort,
+        };
+        running.broken = true;
+        let outputs = pass.run(inputs, sessions, last_only);
+        running.broken = outputs.is_err();
+        if outputs.is_err() {
+            for (session, length) in sessions.iter_mut().zip(before) {
+                session.truncate(length);
+            }
+        }
+        outputs
+    }
+
+    /// The shapes of its caches.
+    pub fn caches(&self) -> &[CacheShape] {
+        &self.spec.caches
+    }
+
+    /// What was read and waited for so far.
+    pub fn stats(&self) -> ModelStats {
+        let (read, leases) = (self.weights.reader().counts(), self.weights.leases());
+        let stream = self.weights.stream().map(Stream::stats);
+        ModelStats {
+            bytes_read: leases.bytes,
+            disk_bytes: read.bytes + stream.map_or(0, |stats| stats.disk.bytes),
+            hits: leases.hits,
+            waits: leases.waits,
+            waited: leases.waited,
+            disk_idle: stream.map_or(0, |stats| stats.disk.idle.as_nanos() as u64),
+        }
+    }
+
+    /// Ends reading; a pass that is under way fails.
+    pub fn close(&self) {
+        if let Some(stream) = self.weights.stream() {
+            stream.close();
+        }
+    }
+}
+
+/// Checks that nodes only use what is there, each value is made once and before it is used. Gives each value's last use.
+fn check(spec: &Spec) -> Result<Vec<usize>> {
+    let bad = |why: String| Error::bad(format!("Cannot use a program: {why}"));
+    if spec.values > 1 << 24 {
+        return Err(bad(format!("{} values are too many", spec.values)));
+    }
+    let mut made = vec![false; spec.values];
+    let mut make = |value: usize| match made.get_mut(value) {
+        Some(made) if !*made => {
+            *made = true;
+            Ok(())
+        }
+        _ => Err(bad(format!("value {value} is made twice or is none"))),
+    };
+    let mut last_use = vec![usize::MAX; spec.values];
+    for port in &spec.inputs {
+        make(port.value)?;
+    }
+    let mut known = vec![false; spec.values];
+    for port in &spec.inputs {
+        known[port.value] = true;
+    }
+    for (at, node) in spec.nodes.iter().enumerate() {
+        let (inputs, outputs) = arity(&node.run);
+        if !inputs.contains(&node.inputs.len()) || outputs != node.outputs.len() {
+            return Err(bad(format!(
+                "node {at} has {} inputs and {} outputs",
+                node.inputs.len(),
+                node.outputs.len()
+            )));
+        }
+        check_indices(&node.run, spec).map_err(|what| bad(format!("node {at} names a {what} that is none")))?;
+        for &value in &node.inputs {
+            if !known.get(value).copied().unwrap_or(false) {
+                return Err(bad(format!("node {at} needs value {value}, which is not made yet")));
+            }
+            last_use[value] = at;
+        }
+        for &value in &node.outputs {
+            make(value)?;
+            known[value] = true;
+        }
+    }
+    match spec.outputs.iter().find(|port| !known.get(port.value).copied().unwrap_or(false)) {
+        Some(port) => Err(bad(format!("the output {} is not made", port.name))),
+        None if spec
+            .head
+            .is_some_and(|head| head >= spec.nodes.len() || spec.nodes[head].inputs.is_empty()) =>
+        {
+            Err(bad("its head is none".into()))
+        }
+        None => Ok(last_use),
+    }
+}
+
+/// How many inputs and outputs a node has.
+fn arity(op: &Op) -> (std::ops::RangeInclusive<usize>, usize) {
+    match op {
+        Op::Vector { .. } | Op::Integers { .. } | Op::Floats { .. } => (0..=0, 1),
+        Op::RmsNorm { .. } | Op::Binary { .. } | Op::Expand {} => (2..=2, 1),
+        Op::LayerNorm { .. } | Op::Rotary { .. } | Op::Where {} | Op::Range {} | Op::Slice {} => (3..=3, 1),
+        Op::Attention { .. } => (3..=4, 1),
+        Op::Concat { .. } => (1..=1 << 16, 1),
+        Op::Split { parts } => (1..=1, *parts),
+        _ => (1..=1, 1),
+    }
+}
+
+fn check_indices(op: &Op, spec: &Spec) -> std::result::Result<(), &'static str> {
+    match op {
+        Op::Vector { index } if *index >= spec.vectors.len() => Err("vector"),
+        Op::Rows { weight } | Op::Linear { weight } | Op::Conv1d { weight } if *weight >= spec.weights.len() => Err("weight"),
+        Op::Attention { cache: Some(cache), .. } if *cache >= spec.caches.len() => Err("cache"),
+        _ => Ok(()),
+    }
+}
+
+impl From<serde_json::Error> for Error {
+    fn from(why: serde_json::Error) -> Self {
+        Error::new(Code::BadInput, format!("Cannot read a program: {why}"))
+    }
+}
+
+impl Spec {
+    /// Reads a plan from JSON.
+    ///
+    /// # Errors
+    /// `BadInput` where it is none.
+    pub fn from_json(text: &str) -> Result<Self> {
+        Ok(serde_json::from_str(text)?)
+    }
+}

@@ -1,0 +1,85 @@
+//! What nodes compute with weights.
+
+use std::sync::atomic::AtomicBool;
+
+use super::weights::Weights;
+use crate::kernels::{self, Machine, Product};
+use crate::program::elements;
+use crate::{Code, Error, Result};
+
+impl Weights {
+    /// Rows of a weight by their ids as float32 (ids, width); each row is read once, all in parallel.
+    pub fn rows(&self, machine: &Machine, weight: usize, ids: &[i64], abort: &AtomicBool) -> Result<Vec<f32>> {
+        let (matrix, held) = self.matrix(weight)?;
+        let row_of = |&id: &i64| {
+            let row = usize::try_from(id).ok().filter(|&row| row < matrix.rows);
+            row.ok_or_else(|| Error::bad(format!("Cannot take row {id} of a table of {}", matrix.rows)))
+        };
+        let rows = ids.iter().map(row_of).collect::<Result<Vec<_>>>()?;
+        let mut absent: Vec<usize> = rows.iter().copied().filter(|&row| matrix.pinned_row(row, held).is_none()).collect();
+        absent.sort_unstable();
+        absent.dedup();
+        let mut bytes = vec![0; elements(&[absent.len(), matrix.row_bytes])?];
+        let reads = absent
+            .iter()
+            .map(|row| self.read(&matrix.stored, row * matrix.row_bytes, matrix.row_bytes));
+        let mut places: Vec<&mut [u8]> = bytes.chunks_exact_mut(matrix.row_bytes).collect();
+        self.reader
+            .read_now(&reads.collect::<Result<Vec<_>>>()?, &mut places, Some(abort))?;
+        let mut out = vec![0.0; elements(&[rows.len(), matrix.inputs])?];
+        for (&row, into) in rows.iter().zip(out.chunks_exact_mut(matrix.inputs)) {
+            let found = absent
+                .binary_search(&row)
+                .map(|at| &bytes[at * matrix.row_bytes..][..matrix.row_bytes]);
+            let stored = found.ok().or_else(|| matrix.pinned_row(row, held));
+            matrix.decode(
+                machine,
+                stored.ok_or_else(|| Error::new(Code::Engine, "Cannot take a row: it was not read"))?,
+                into,
+            )?;
+        }
+        self.count(|leases| leases.bytes += bytes.len() as u64);
+        Ok(out)
+    }
+
+    /// x (rows, inputs) times the transpose of a weight (outputs, inputs) -> (rows, outputs).
+    pub fn linear(&self, machine: &Machine, node: usize, weight: usize, x: &[f32], rows: usize, abort: &AtomicBool) -> Result<Vec<f32>> {
+        let (outputs, _) = self.shape(weight)?;
+        let mut y = vec![0.0; elements(&[rows, outputs])?];
+        if rows == 0 {
+            return Ok(y);
+        }
+        self.each_tile(node, weight, abort, |first, tiles| {
+            let product = Product {
+                tiles,
+                bias: None,
+                y: &mut y[first..],
+                stride: outputs,
+            };
+            if rows <= kernels::MAX_ROWS {
+                kernels::linear(machine, x, rows, &mut [product])
+            } else {
+                kernels::gemm(machine, x, rows, &mut [product])
+            }
+        })?;
+        Ok(y)
+    }
+
+    /// x (rows, inputs) times a weight (inputs, outputs) -> (rows, outputs).
+    pub fn conv1d(&self, machine: &Machine, node: usize, weight: usize, x: &[f32], rows: usize, abort: &AtomicBool) -> Result<Vec<f32>> {
+        let (_, outputs) = self.shape(weight)?;
+        let mut y = vec![0.0; elements(&[rows, outputs])?];
+        if rows == 0 {
+            return Ok(y);
+        }
+        self.each_tile(node, weight, abort, |first, tiles| {
+            let mut first = first;
+            for tile in tiles {
+                kernels::conv1d(machine, tile, first, x, rows, &mut y)?;
+                first += tile.rows();
+            }
+            Ok(())
+        })?;
+        Ok(y)
+    }
+}

@@ -1,0 +1,126 @@
+use serde::Deserialize;
+
+use crate::program::{Kind, Op};
+
+/// All that a model is made of, as the caller planned it; every number in it is checked again here.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Spec {
+    /// the fragments
+    pub files: Vec<File>,
+    /// small weights, always in memory as float32
+    pub vectors: Vec<Stored>,
+    /// large weights
+    pub weights: Vec<Weight>,
+    /// caches of keys and values
+    pub caches: Vec<CacheShape>,
+    /// values between nodes; each has a number below this
+    pub values: usize,
+    /// what the caller gives
+    pub inputs: Vec<Port>,
+    /// what the caller gets
+    pub outputs: Vec<Port>,
+    /// in forward order
+    pub nodes: Vec<Node>,
+    /// the node from which on only the last row of each sequence is needed when text is generated
+    pub head: Option<usize>,
+    /// memory for streamed tiles, each slot large enough for any of them
+    pub slots: usize,
+}
+
+/// One fragment.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct File {
+    /// its content: models whose files have the same key share what stays in memory
+    pub key: String,
+    /// where it is
+    pub path: String,
+    /// bytes
+    pub size: u64,
+    /// where the checksums of its pages begin in the table of all
+    pub first_sum: usize,
+}
+
+/// How the elements of a weight are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum Dtype {
+    /// IEEE single
+    F32,
+    /// IEEE half
+    F16,
+    /// the upper half of a single
+    BF16,
+}
+
+/// Where a weight lies.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Stored {
+    /// index of the fragment
+    pub file: usize,
+    /// first byte in it
+    pub offset: u64,
+    /// element type
+    pub dtype: Dtype,
+    /// sizes of the dimensions
+    pub dims: Vec<usize>,
+}
+
+/// A matrix and how it is cut into tiles of whole rows.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Weight {
+    /// where it lies
+    pub stored: Stored,
+    /// none where only single rows of it are read
+    pub tiles: Vec<Rows>,
+}
+
+/// Rows of a matrix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Rows {
+    /// how many, after those of the tile before
+    pub rows: usize,
+    /// kept in memory, or read anew in each pass
+    pub pinned: bool,
+}
+
+/// The keys and values of one attention, and the graph values that they are when a caller keeps them himself.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CacheShape {
+    /// heads of keys and values
+    pub kv_heads: usize,
+    /// width of a head
+    pub head_dim: usize,
+    /// names of the inputs: key, value
+    pub past: [String; 2],
+    /// names of the outputs: key, value
+    pub present: [String; 2],
+}
+
+/// An input or output of the whole.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Port {
+    /// its name in the graph
+    pub name: String,
+    /// the number of the value
+    pub value: usize,
+    /// its element type
+    pub kind: Kind,
+}
+
+/// One node: what it does, with what, and what comes out.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Node {
+    /// what it does
+    pub run: Op,
+    /// numbers of values
+    pub inputs: Vec<usize>,
+    /// numbers of values, each made once
+    pub outputs: Vec<usize>,
+}

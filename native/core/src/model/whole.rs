@@ -1,0 +1,60 @@
+use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
+
+use super::{Model, Session};
+use crate::program::{Tensor, Value};
+use crate::{Error, Result};
+
+impl Model {
+    /// One pass whose caches are inputs and outputs, as the graph has them: [batch, kv_heads, positions, head_dim].
+    ///
+    /// # Errors
+    /// As `run`.
+    pub fn run_whole(&self, inputs: &HashMap<String, Value>, last_only: bool, abort: &AtomicBool) -> Result<Vec<(String, Value)>> {
+        let Some(first) = self.caches().first() else {
+            return self.run(inputs, &mut [], last_only, abort);
+        };
+        let batch = given(inputs, &first.past[0])?.dims().first().copied().unwrap_or(0);
+        let mut sessions = (0..batch).map(|_| Session::new(self.caches(), true)).collect::<Result<Vec<_>>>()?;
+        for (cache, shape) in self.caches().iter().enumerate() {
+            let (keys, values) = (given(inputs, &shape.past[0])?, given(inputs, &shape.past[1])?);
+            let [_, _, positions, _] = *keys.dims() else {
+                return Err(Error::bad("Cannot use a cache: it has not four dimensions"));
+            };
+            if keys.dims() != [batch, shape.kv_heads, positions, shape.head_dim] || values.dims() != keys.dims() {
+                return Err(Error::bad(format!(
+                    "Cannot use the cache {}: its shape is {:?}",
+                    shape.past[0],
+                    keys.dims()
+                )));
+            }
+            let run = shape.kv_heads * positions * shape.head_dim;
+            for (row, session) in sessions.iter_mut().enumerate() {
+                session.load(
+                    &self.machine,
+                    cache,
+                    shape,
+                    &keys.data()[row * run..][..run],
+                    &values.data()[row * run..][..run],
+                )?;
+            }
+        }
+        let mut outputs = self.run(inputs, &mut sessions, last_only, abort)?;
+        for (cache, shape) in self.caches().iter().enumerate() {
+            let all: Vec<_> = sessions.iter().map(|session| session.export(cache, shape)).collect();
+            let dims = vec![batch, shape.kv_heads, sessions.first().map_or(0, Session::len), shape.head_dim];
+            let keys = all.iter().flat_map(|(keys, _)| keys).copied().collect();
+            let values = all.iter().flat_map(|(_, values)| values).copied().collect();
+            outputs.push((shape.present[0].clone(), Value::F32(Tensor::new(dims.clone(), keys)?)));
+            outputs.push((shape.present[1].clone(), Value::F32(Tensor::new(dims, values)?)));
+        }
+        Ok(outputs)
+    }
+}
+
+fn given<'a>(inputs: &'a HashMap<String, Value>, name: &str) -> Result<&'a Tensor<f32>> {
+    inputs
+        .get(name)
+        .ok_or_else(|| Error::bad(format!("Cannot run the model: the input {name} is missing")))?
+        .f32()
+}

@@ -1,0 +1,12 @@
+//! Small tensors and the nodes that work on them; what touches weights or caches is in `model`.
+
+mod elements;
+mod op;
+mod shapes;
+mod value;
+
+pub(crate) use elements::{binary, choose, expand, reduce};
+pub use op::{Binary, Fold, Kind, Op, Unary};
+pub(crate) use shapes::{cast, concat, pick, range, reshape, shape, slice, split, squeeze, unsqueeze};
+pub(crate) use value::elements;
+pub use value::{Tensor, Value};

@@ -1,0 +1,17 @@
+//! Bindings of the native engine: values, errors and threads are translated here, nothing is computed.
+
+mod convert;
+mod model;
+
+use masset_core::kernels::Isa;
+use napi_derive::napi;
+
+/// The instruction sets that kernels can use on this processor, best first.
+#[napi]
+pub fn instruction_sets() -> Vec<String> {
+    [Isa::Avx512, Isa::Avx2, Isa::Neon, Isa::Portable]
+        .into_iter()
+        .filter(|isa| isa.is_supported())
+        .map(|isa| isa.as_str().to_owned())
+        .collect()
+}

@@ -1,0 +1,254 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use masset_core::kernels::{Isa, Machine};
+use masset_core::model::{Model, Session, Spec};
+use masset_core::program::Value;
+use masset_core::{Error, Result};
+use napi::bindgen_prelude::{AsyncTask, Uint32Array};
+use napi::{Env, Task};
+use napi_derive::napi;
+
+use crate::convert::{guarded, named, thrown, value_of, NamedTensor};
+
+/// A wish to stop, for one call or several.
+#[napi]
+#[derive(Default)]
+pub struct Abort(Arc<AtomicBool>);
+
+#[napi]
+impl Abort {
+    #[napi(constructor)]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks all calls that were given this to stop.
+    #[napi]
+    pub fn fire(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The caches of one sequence.
+#[napi]
+pub struct NativeSession(Arc<Mutex<Place>>);
+
+/// Where a session's caches are.
+enum Place {
+    Here(Session),
+    /// with a pass, which takes them back unless they are freed meanwhile
+    Away,
+    Freed,
+}
+
+impl Place {
+    fn here(&self) -> Option<&Session> {
+        match self {
+            Place::Here(session) => Some(session),
+            _ => None,
+        }
+    }
+
+    fn take(&mut self) -> Result<Session> {
+        match std::mem::replace(self, Place::Away) {
+            Place::Here(session) => Ok(session),
+            other => {
+                *self = other;
+                Err(Error::bad("Cannot use a session: it was freed, or is in use"))
+            }
+        }
+    }
+
+    fn give_back(&mut self, session: Session) {
+        if matches!(self, Place::Away) {
+            *self = Place::Here(session);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[napi]
+impl NativeSession {
+    /// Bytes that its caches take.
+    #[napi(getter)]
+    pub fn bytes(&self) -> f64 {
+        lock(&self.0).here().map_or(0, Session::bytes) as f64
+    }
+
+    /// Positions in its caches.
+    #[napi(getter)]
+    pub fn length(&self) -> u32 {
+        lock(&self.0).here().map_or(0, Session::len) as u32
+    }
+
+    /// Frees the caches; it can't be used again.
+    #[napi]
+    pub fn free(&self) {
+        *lock(&self.0) = Place::Freed;
+    }
+}
+
+/// A model, ready to run.
+#[napi]
+pub struct NativeModel(Arc<Model>);
+
+/// Counters since the model was opened; bytes and milliseconds.
+#[napi(object)]
+pub struct NativeStats {
+    pub bytes_read: f64,
+    pub disk_bytes: f64,
+    pub hits: f64,
+    pub waits: f64,
+    pub waited_ms: f64,
+    pub disk_idle_ms: f64,
+}
+
+#[napi]
+impl NativeModel {
+    /// The caches of one sequence, empty.
+    #[napi]
+    pub fn session(&self) -> napi::Result<NativeSession> {
+        let session = guarded(|| self.0.session())?;
+        Ok(NativeSession(Arc::new(Mutex::new(Place::Here(session)))))
+    }
+
+    /// One pass over a batch, one session for each sequence of it; without sessions the caches are inputs and outputs.
+    #[napi(ts_return_type = "Promise<NamedTensor[]>")]
+    pub fn run(
+        &self,
+        inputs: Vec<NamedTensor>,
+        sessions: Vec<&NativeSession>,
+        last_only: bool,
+        abort: &Abort,
+    ) -> napi::Result<AsyncTask<Run>> {
+        let values = inputs.into_iter().map(|tensor| Ok((value_of(&tensor)?, tensor.name)));
+        let inputs = values
+            .map(|pair: Result<_>| pair.map(|(value, name)| (name, value)))
+            .collect::<Result<_>>()
+            .map_err(thrown)?;
+        let sessions = sessions.iter().map(|session| session.0.clone()).collect();
+        Ok(AsyncTask::new(Run {
+            model: self.0.clone(),
+            inputs,
+            sessions,
+            last_only,
+            abort: abort.0.clone(),
+        }))
+    }
+
+    #[napi]
+    pub fn stats(&self) -> NativeStats {
+        let stats = self.0.stats();
+        NativeStats {
+            bytes_read: stats.bytes_read as f64,
+            disk_bytes: stats.disk_bytes as f64,
+            hits: stats.hits as f64,
+            waits: stats.waits as f64,
+            waited_ms: stats.waited as f64 / 1e6,
+            disk_idle_ms: stats.disk_idle as f64 / 1e6,
+        }
+    }
+
+    /// Ends reading; a pass that is under way fails. Memory goes when nothing uses it any more.
+    #[napi]
+    pub fn close(&self) {
+        self.0.close();
+    }
+}
+
+/// Threads and instruction set of all models that are opened with it.
+#[napi]
+pub struct NativeMachine(Arc<Machine>);
+
+#[napi]
+impl NativeMachine {
+    #[napi(constructor)]
+    pub fn new(threads: u32, instruction_set: Option<String>) -> napi::Result<Self> {
+        guarded(|| {
+            let all = [Isa::Avx512, Isa::Avx2, Isa::Neon, Isa::Portable];
+            let isa = match instruction_set {
+                None => Isa::detect(),
+                Some(name) => {
+                    let found = all.into_iter().find(|isa| isa.as_str() == name);
+                    found.ok_or_else(|| Error::bad(format!("Cannot use the instruction set {name}: it is not known")))?
+                }
+            };
+            Ok(Self(Arc::new(Machine::new(isa, threads as usize)?)))
+        })
+    }
+
+    /// Opens a model: `plan` is the JSON of masset_core::model::Spec, `sums` the checksums of all pages of its files.
+    #[napi(ts_return_type = "Promise<NativeModel>")]
+    pub fn open(&self, plan: String, sums: Uint32Array, abort: &Abort) -> AsyncTask<Open> {
+        AsyncTask::new(Open {
+            machine: self.0.clone(),
+            plan,
+            sums: sums.to_vec(),
+            abort: abort.0.clone(),
+        })
+    }
+}
+
+pub struct Open {
+    machine: Arc<Machine>,
+    plan: String,
+    sums: Vec<u32>,
+    abort: Arc<AtomicBool>,
+}
+
+impl Task for Open {
+    type Output = Model;
+    type JsValue = NativeModel;
+
+    fn compute(&mut self) -> napi::Result<Model> {
+        let sums = std::mem::take(&mut self.sums);
+        guarded(|| Model::open(Spec::from_json(&self.plan)?, sums, self.machine.clone(), &self.abort))
+    }
+
+    fn resolve(&mut self, _: Env, model: Model) -> napi::Result<NativeModel> {
+        Ok(NativeModel(Arc::new(model)))
+    }
+}
+
+pub struct Run {
+    model: Arc<Model>,
+    inputs: std::collections::HashMap<String, Value>,
+    sessions: Vec<Arc<Mutex<Place>>>,
+    last_only: bool,
+    abort: Arc<AtomicBool>,
+}
+
+impl Run {
+    fn pass(&self) -> Result<Vec<(String, Value)>> {
+        if self.sessions.is_empty() {
+            return self.model.run_whole(&self.inputs, self.last_only, &self.abort);
+        }
+        let mut taken = Vec::with_capacity(self.sessions.len());
+        let outcome = self.sessions.iter().try_for_each(|place| {
+            taken.push(lock(place).take()?);
+            Ok(())
+        });
+        let outcome = outcome.and_then(|()| self.model.run(&self.inputs, &mut taken, self.last_only, &self.abort));
+        for (place, session) in self.sessions.iter().zip(taken) {
+            lock(place).give_back(session);
+        }
+        outcome
+    }
+}
+
+impl Task for Run {
+    type Output = Vec<(String, Value)>;
+    type JsValue = Vec<NamedTensor>;
+
+    fn compute(&mut self) -> napi::Result<Self::Output> {
+        guarded(|| self.pass())
+    }
+
+    fn resolve(&mut self, _: Env, outputs: Self::Output) -> napi::Result<Self::JsValue> {
+        outputs.into_iter().map(|(name, value)| named(name, value)).collect()
+    }
+}
