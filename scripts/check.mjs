@@ -9,6 +9,7 @@ const parts = [
   ['lint', node, ['node_modules/@biomejs/biome/bin/biome', 'check', '--error-on-warnings', '.']],
   ['layers', node, ['scripts/layers.mjs']],
   ['docs', node, ['scripts/docs.mjs']],
+  ['native', node, ['scripts/native.mjs', 'check']],
 ]
 const failed = parts.filter(([, command, args]) => spawnSync(command, args, { cwd: root, stdio: 'inherit' }).status !== 0)
 if (failed.length > 0) {

@@ -3,6 +3,7 @@ import type { ModuleInfo } from '../asset/module-list.js'
 import { parseBytes } from '../core/bytes.js'
 import { AssetError } from '../core/errors.js'
 import type { LongCall } from '../core/progress.js'
+import type { EngineChoice } from '../engines/native/choose.js'
 import { type ExecutorClient, joinExecutor } from '../executor/client.js'
 import type { Generated, GenerateOptions, Prompt } from '../executor/generate.js'
 import type { ModelFacts, ModelStats } from '../executor/protocol.js'
@@ -14,6 +15,12 @@ import { inspect } from './inspect.js'
 export interface LoadOptions extends LongCall {
   /** most bytes of weights in memory, such as `512MiB`; 'auto' takes three fifths of the free memory */
   readonly memory?: number | string | undefined
+  /** what computes: 'native' (the addon), 'onnx' (ONNX Runtime), or 'auto' (default): native where that can run the model */
+  readonly engine?: EngineChoice | undefined
+  /** threads that compute in the native engine; as many as the processor has when left out; results don't depend on it */
+  readonly threads?: number | undefined
+  /** the native engine's instructions: 'avx512', 'avx2', 'neon' or 'portable'; the best there is when left out */
+  readonly instructionSet?: string | undefined
   /** where to look for a CID; the default store when left out */
   readonly store?: Store | undefined
 }
@@ -136,12 +143,16 @@ export class Model implements AsyncDisposable {
  * 'MISSING' without ONNX Runtime, 'CORRUPT', 'ABORTED'
  */
 export async function loadModel(cidOrPath: string, options: LoadOptions = {}): Promise<Model> {
-  const { memory = 'auto', store, signal, onProgress } = options
+  const { memory = 'auto', engine = 'auto', threads, instructionSet, store, signal, onProgress } = options
   const bytes = memory === 'auto' ? memory : parseBytes(memory, 'memory')
   const client = joinExecutor()
   try {
     const progress = onProgress && ((done: number, total: number) => onProgress({ phase: 'load', done, total }))
-    const { model, facts } = await client.call('load', { cidOrPath, store: store?.path, memory: bytes }, { signal, onProgress: progress })
+    const { model, facts } = await client.call(
+      'load',
+      { cidOrPath, store: store?.path, memory: bytes, engine, threads, instructionSet },
+      { signal, onProgress: progress },
+    )
     return new Model(client, model, facts, cidOrPath, store)
   } catch (error) {
     await client.leave()

@@ -1,9 +1,12 @@
 import { parseBytes } from '../core/bytes.js'
 import { AssetError } from '../core/errors.js'
 import { LIMITS } from '../core/limits.js'
+import { type EngineChoice, nativeProgram } from '../engines/native/choose.js'
+import { planProgram } from '../engines/native/spec.js'
 import { indexGraph } from '../graph/cut.js'
 import { parseGraph } from '../graph/parse.js'
-import { planGraph } from '../plan/plan.js'
+import { type Plan, planGraph } from '../plan/plan.js'
+import type { TilePlan } from '../plan/tiles.js'
 import { diskSpeed } from '../store/disk-speed.js'
 import { openAsset } from '../store/open-asset.js'
 import { Store } from '../store/store.js'
@@ -11,13 +14,15 @@ import { Store } from '../store/store.js'
 /** What a budget would mean for a model; bytes, seconds. */
 export interface MemoryPlan {
   readonly cid: string
-  readonly engine: string
+  readonly engine: 'native' | 'onnx'
+  /** runs of nodes that the engine computes in one call */
   readonly segments: number
   readonly weightBytes: number
   readonly budget: number
   readonly minimum: number
   readonly pinnedBytes: number
   readonly bytesPerToken: number
+  /** weights that are wholly in memory, and those that are read for every token, wholly or in part */
   readonly pinned: readonly string[]
   readonly streamed: readonly string[]
   /** measured by reading some of this asset's own bytes, past the page cache if `diskIsDirect` */
@@ -33,29 +38,59 @@ export interface MemoryPlan {
  */
 export async function plan(
   cidOrPath: string,
-  options: { readonly memory?: number | string | undefined; readonly store?: Store | undefined } = {},
+  options: {
+    readonly memory?: number | string | undefined
+    readonly engine?: EngineChoice | undefined
+    readonly store?: Store | undefined
+  } = {},
 ): Promise<MemoryPlan> {
   await using asset = await openAsset(cidOrPath, async () => options.store ?? Store.open())
   const { main } = asset.manifest
   if (!main)
     throw new AssetError('UNSUPPORTED', `Cannot plan ${asset.where}: it has no graph; "masset doctor" lists the families that are known`)
   const index = indexGraph(parseGraph(await asset.readFile(main, LIMITS.graph)))
-  const { steps, residency } = planGraph(index, (total) => (options.memory === undefined ? total : parseBytes(options.memory, 'memory')))
+  const budgetOf = (total: number) => (options.memory === undefined ? total : parseBytes(options.memory, 'memory'))
+  const program = nativeProgram(index, options.engine ?? 'auto')
+  const memory = program ? nativePlan(planProgram(index, program, budgetOf)) : onnxPlan(planGraph(index, budgetOf))
   const disk = await diskSpeed([...asset.manifest.files.values()].map((file) => ({ path: asset.pathOf(file), size: file.size })))
-  const { budget, minimum, pinnedBytes, bytesPerPass } = residency
+  const { bytesPerToken } = memory
   return {
     cid: asset.cid,
-    engine: 'onnx',
-    segments: steps.filter(({ kind }) => kind === 'segment').length,
-    weightBytes: residency.total,
+    ...memory,
+    diskBytesPerSecond: disk.bytesPerSecond,
+    diskIsDirect: disk.direct,
+    ...(bytesPerToken > 0 && { tokensPerSecond: disk.bytesPerSecond / bytesPerToken }),
+  }
+}
+
+type Planned = Omit<MemoryPlan, 'cid' | 'diskBytesPerSecond' | 'diskIsDirect' | 'tokensPerSecond'>
+
+function nativePlan({ total, budget, minimum, pinnedBytes, bytesPerPass, tiles }: TilePlan): Planned {
+  const isPinned = (name: string) => tiles.get(name)!.every((tile) => tile.pinned)
+  const names = [...tiles.keys()]
+  return {
+    engine: 'native',
+    segments: 1,
+    weightBytes: total,
     budget,
     minimum,
     pinnedBytes,
     bytesPerToken: bytesPerPass,
+    pinned: names.filter(isPinned),
+    streamed: names.filter((name) => !isPinned(name)),
+  }
+}
+
+function onnxPlan({ steps, residency }: Plan): Planned {
+  return {
+    engine: 'onnx',
+    segments: steps.filter(({ kind }) => kind === 'segment').length,
+    weightBytes: residency.total,
+    budget: residency.budget,
+    minimum: residency.minimum,
+    pinnedBytes: residency.pinnedBytes,
+    bytesPerToken: residency.bytesPerPass,
     pinned: [...residency.pinned],
     streamed: residency.streamed.map(({ name }) => name),
-    diskBytesPerSecond: disk.bytesPerSecond,
-    diskIsDirect: disk.direct,
-    ...(bytesPerPass > 0 && { tokensPerSecond: disk.bytesPerSecond / bytesPerPass }),
   }
 }

@@ -1,6 +1,8 @@
 import type { Command } from 'commander'
 import { type MemoryPlan, plan } from '../api/index.js'
 import { formatBytes } from '../core/bytes.js'
+import type { EngineChoice } from '../engines/native/choose.js'
+import { engineOption } from './engine-option.js'
 import { print, table } from './output.js'
 
 /** The command that says what a memory budget would mean. */
@@ -10,10 +12,11 @@ export function addPlanCommand(program: Command): void {
     .description('print what would be pinned and streamed within a memory budget, and what a token would read')
     .argument('<asset>', 'CID or folder')
     .option('--memory <size>', 'most bytes of weights in memory, such as 512MiB; all of them when left out')
+    .addOption(engineOption())
     .option('--json', 'print JSON')
     .addHelpText('after', '\nExample:\n  $ masset plan bafy... --memory 512MiB')
-    .action(async (asset: string, options: { memory?: string; json?: boolean }) => {
-      const found = await plan(asset, { memory: options.memory })
+    .action(async (asset: string, options: { memory?: string; engine: EngineChoice; json?: boolean }) => {
+      const found = await plan(asset, { memory: options.memory, engine: options.engine })
       print(options.json ? JSON.stringify(found) : planText(found))
     })
 }
@@ -24,7 +27,7 @@ function planText(found: MemoryPlan): string {
     table([
       ['weights', formatBytes(found.weightBytes)],
       ['budget', `${formatBytes(found.budget)} (at least ${found.minimum} bytes)`],
-      ['engine', `${found.engine}, ${found.segments} segments`],
+      ['engine', `${found.engine}, ${found.segments === 1 ? 'one segment' : `${found.segments} segments`}`],
       ['pinned', `${formatBytes(found.pinnedBytes)} in ${found.pinned.length} tensors`],
       ['streamed', `${formatBytes(found.bytesPerToken)} per token in ${found.streamed.length} tensors`],
       [

@@ -2,7 +2,9 @@ import type { Command } from 'commander'
 import { loadModel, type Model, type ModelStats } from '../api/index.js'
 import { formatBytes } from '../core/bytes.js'
 import { AssetError } from '../core/errors.js'
+import type { EngineChoice } from '../engines/native/choose.js'
 import { cancellable } from './cancel.js'
+import { engineOption } from './engine-option.js'
 import { harmless, note, print, withProgress } from './output.js'
 
 interface RunOptions {
@@ -18,6 +20,8 @@ interface RunOptions {
   readonly stop?: string[]
   readonly ignoreEos?: boolean
   readonly memory?: string
+  readonly engine: EngineChoice
+  readonly threads?: string
   readonly stats?: boolean
   readonly json?: boolean
 }
@@ -40,6 +44,8 @@ export function addRunCommand(program: Command): void {
     .option('--stop <text...>', 'texts that end the generation')
     .option('--ignore-eos', 'go on after an end-of-sequence token')
     .option('--memory <size>', 'most bytes of weights in memory, such as 512MiB')
+    .addOption(engineOption())
+    .option('--threads <n>', 'threads that compute in the native engine')
     .option('--stats', 'print what it took, to stderr')
     .option('--json', 'print JSON')
     .addHelpText(
@@ -50,7 +56,9 @@ export function addRunCommand(program: Command): void {
       const given = [options.prompt, options.message, options.ids, options.embed].filter((value) => value !== undefined)
       if (given.length !== 1)
         throw new AssetError('BAD_USAGE', 'Cannot run without knowing on what: give one of --prompt, --message, --ids or --embed')
-      await using model = await withProgress((call) => loadModel(asset, { memory: options.memory, ...call }))
+      await using model = await withProgress((call) =>
+        loadModel(asset, { memory: options.memory, engine: options.engine, threads: numberOf('threads', options.threads), ...call }),
+      )
       await cancellable((signal) => run(model, options, signal))
     })
 }

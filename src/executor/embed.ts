@@ -1,7 +1,7 @@
 import { Tensor } from 'onnxruntime-common'
 import { AssetError } from '../core/errors.js'
 import type { PassQueue, TextFiles } from './generate.js'
-import type { LoadedModel } from './model.js'
+import type { LoadedModel } from './loaded-model.js'
 
 const BATCH = 32
 

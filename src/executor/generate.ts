@@ -1,9 +1,8 @@
-import { Tensor } from 'onnxruntime-common'
 import { AssetError, throwIfAborted } from '../core/errors.js'
 import { makeSampler, type SamplingOptions } from '../text/sampling.js'
 import { StopTexts, TextStream } from '../text/text-stream.js'
 import type { Message, Tokenizer } from '../text/tokenizer.js'
-import type { LoadedModel } from './model.js'
+import type { LoadedModel } from './loaded-model.js'
 
 /** Text, a conversation, or token ids. */
 export type Prompt = string | readonly Message[] | readonly number[]
@@ -44,37 +43,6 @@ export class PassQueue {
   }
 }
 
-/** The key-value cache of one generation; its bytes are counted while it lives. */
-class Cache {
-  private past = new Map<string, Tensor>()
-  bytes = 0
-
-  constructor(private readonly onBytes: (difference: number) => void) {}
-
-  feeds(): Map<string, Tensor> {
-    return this.past
-  }
-
-  update(outputs: ReadonlyMap<string, Tensor>): void {
-    this.past = new Map(
-      [...outputs]
-        .filter(([name]) => name.startsWith('present.'))
-        .map(([name, tensor]) => [name.replace('present.', 'past_key_values.'), tensor]),
-    )
-    this.count([...this.past.values()].reduce((sum, tensor) => sum + tensor.size * 4, 0))
-  }
-
-  free(): void {
-    this.past = new Map()
-    this.count(0)
-  }
-
-  private count(bytes: number): void {
-    this.onBytes(bytes - this.bytes)
-    this.bytes = bytes
-  }
-}
-
 /**
  * Generates token by token. Ends at `maxTokens`, an end-of-sequence token, a stop text, or the model's context length;
  * however it ends, the cache is freed.
@@ -96,12 +64,24 @@ export async function* generate(
     throw new AssetError('BAD_INPUT', `Cannot generate: the prompt has ${ids.length} tokens, the model's context ${room}; shorten it`)
   const stream = files.tokenizer && new TextStream(files.tokenizer, ids)
   const stopper = new StopTexts(stops)
-  const cache = new Cache(onBytes)
+  const session = model.session()
+  let bytes = 0
+  const count = (now: number) => {
+    onBytes(now - bytes)
+    bytes = now
+  }
+  const pass = (some: readonly number[]) =>
+    queue.run(async () => {
+      throwIfAborted(signal, 'generate')
+      const logits = await session.pass(some, { signal })
+      count(session.bytes)
+      return logits
+    })
   try {
     let pending = ids
     for (let made = 0; made < maxTokens && ids.length + made < room; made++) {
       let logits: Float32Array | undefined
-      for (let at = 0; at < pending.length; at += chunk) logits = await pass(model, queue, cache, pending.slice(at, at + chunk), signal)
+      for (let at = 0; at < pending.length; at += chunk) logits = await pass(pending.slice(at, at + chunk))
       const tokenId = sampler(logits!)
       if (eos.has(tokenId)) break
       const text = stopper.push(stream?.push(tokenId) ?? '')
@@ -111,28 +91,9 @@ export async function* generate(
       pending = [tokenId]
     }
   } finally {
-    cache.free()
+    session.free()
+    count(0)
   }
-}
-
-/** One pass over `ids` after what the cache holds; resolves to the logits of the last position. */
-async function pass(
-  model: LoadedModel,
-  queue: PassQueue,
-  cache: Cache,
-  ids: readonly number[],
-  signal: AbortSignal,
-): Promise<Float32Array> {
-  return queue.run(async () => {
-    throwIfAborted(signal, 'generate')
-    const feeds = new Map(cache.feeds())
-    feeds.set('input_ids', new Tensor('int64', BigInt64Array.from(ids, BigInt), [1, ids.length]))
-    const outputs = await model.forward(feeds, { lastOnly: true, signal })
-    cache.update(outputs)
-    const logits = outputs.get('logits')!
-    const vocabulary = logits.dims.at(-1)!
-    return (logits.data as Float32Array).subarray(logits.size - vocabulary)
-  })
 }
 
 function promptIds(model: LoadedModel, { tokenizer, config }: TextFiles, prompt: Prompt): number[] {

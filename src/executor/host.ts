@@ -1,15 +1,16 @@
 import { AssetError } from '../core/errors.js'
-import { OnnxEngine } from '../engines/onnx.js'
+import { parseJsonObject } from '../core/json.js'
 import { elementType, type GraphIndex } from '../graph/cut.js'
 import type { ValueInfoProto } from '../graph/generated/onnx_pb.js'
-import { Residency } from '../residency/residency.js'
 import { type OpenAsset, openAsset } from '../store/open-asset.js'
 import { Store } from '../store/store.js'
 import { Tokenizer } from '../text/tokenizer.js'
 import { embed } from './embed.js'
 import { type Generated, generate, PassQueue, type TextFiles } from './generate.js'
-import { LoadedModel } from './model.js'
+import { Loader } from './load.js'
+import type { LoadedModel } from './loaded-model.js'
 import type { Calls, GraphValue, ModelStats } from './protocol.js'
+import type { LoadSettings } from './settings.js'
 import { tensorType, toPlain, toTensor } from './tensors.js'
 
 interface Hosted {
@@ -34,8 +35,7 @@ export interface CallContext {
 
 /** All models of the process, their one residency, engine and queue of passes; lives in the worker thread. */
 export class Host {
-  private readonly residency = new Residency()
-  private readonly engine = new OnnxEngine()
+  private readonly loader = new Loader()
   private readonly queue = new PassQueue()
   private readonly models = new Map<number, Hosted>()
   private readonly streams = new Map<number, Stream>()
@@ -43,9 +43,9 @@ export class Host {
 
   readonly calls: { [Name in keyof Calls]: (args: Parameters<Calls[Name]>[0], context: CallContext) => Promise<ReturnType<Calls[Name]>> } =
     {
-      load: async ({ cidOrPath, store, memory }, { onProgress }) => {
+      load: async ({ cidOrPath, store, ...settings }, { onProgress }) => {
         const asset = await openAsset(cidOrPath, () => Store.open(store))
-        const { model, files } = await this.load(asset, memory, onProgress).catch(async (error: unknown) => {
+        const { model, files } = await this.load(asset, { ...settings, onProgress }).catch(async (error: unknown) => {
           await asset.close()
           throw error
         })
@@ -103,7 +103,7 @@ export class Host {
       stats: async ({ model }) => statsOf(this.hosted(model)),
       resident: async ({ model }) => {
         const { model: loaded } = this.hosted(model)
-        return [...loaded.index.weights.keys()].filter((name) => loaded.weights.isResident(name))
+        return [...loaded.index.weights.keys()].filter((name) => loaded.isResident(name))
       },
       close: async ({ model }) => {
         const hosted = this.models.get(model)
@@ -111,12 +111,13 @@ export class Host {
         this.models.delete(model)
         for (const stream of [...hosted.streams]) await this.endStream(stream)
         await this.queue.run(() => hosted.model.close())
+        await hosted.model.asset.close()
       },
     }
 
-  private async load(asset: OpenAsset, memory: number | 'auto', onProgress: CallContext['onProgress']) {
-    const model = await LoadedModel.load(asset, this.engine, this.residency, memory, onProgress)
-    return { model, files: await readTextFiles(model) }
+  private async load(asset: OpenAsset, settings: LoadSettings) {
+    const files = await readTextFiles(asset)
+    return { model: await this.loader.load(asset, settings), files }
   }
 
   private hosted(id: number): Hosted {
@@ -140,17 +141,17 @@ export class Host {
   }
 }
 
-async function readTextFiles(model: LoadedModel): Promise<TextFiles> {
-  const { config: path } = model.asset.manifest
-  const config = (path && (await model.json(path))) || {}
-  const generation = (await model.json('generation_config.json')) ?? {}
-  const tokenizer = await model.json('tokenizer.json')
+async function readTextFiles(asset: OpenAsset): Promise<TextFiles> {
+  const { config: path } = asset.manifest
+  const json = async (name: string) =>
+    asset.manifest.files.has(name) ? parseJsonObject(await asset.readFile(name), `${name} of ${asset.where}`) : undefined
+  const config = (path && (await json(path))) || {}
+  const generation = (await json('generation_config.json')) ?? {}
+  const tokenizer = await json('tokenizer.json')
   if (!tokenizer) return { tokenizer: undefined, config, generation }
   const templatePath = 'chat_template.jinja'
-  const template = model.asset.manifest.files.has(templatePath)
-    ? Buffer.from(await model.asset.readFile(templatePath)).toString('utf8')
-    : undefined
-  return { tokenizer: new Tokenizer(tokenizer, (await model.json('tokenizer_config.json')) ?? {}, template), config, generation }
+  const template = asset.manifest.files.has(templatePath) ? Buffer.from(await asset.readFile(templatePath)).toString('utf8') : undefined
+  return { tokenizer: new Tokenizer(tokenizer, (await json('tokenizer_config.json')) ?? {}, template), config, generation }
 }
 
 function describe(index: GraphIndex, { name, type }: ValueInfoProto): GraphValue {
@@ -163,16 +164,5 @@ function describe(index: GraphIndex, { name, type }: ValueInfoProto): GraphValue
 }
 
 function statsOf({ model, stateBytes, tokens }: Hosted): ModelStats {
-  const { budget, pinnedBytes, bytesPerPass } = model.plan.residency
-  const { computeMs, passes } = model
-  return {
-    budgetBytes: budget,
-    pinnedBytes,
-    streamedBytesPerPass: bytesPerPass,
-    ...model.weights.stats,
-    stateBytes,
-    computeMs,
-    passes,
-    tokens,
-  }
+  return { engine: model.engine, ...model.counters(), stateBytes, tokens }
 }

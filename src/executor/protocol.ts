@@ -1,5 +1,7 @@
 import type { ErrorCode } from '../core/errors.js'
+import type { WeightCounters } from './counters.js'
 import type { Generated, GenerateOptions, Prompt } from './generate.js'
+import type { LoadSettings } from './settings.js'
 import type { PlainTensor } from './tensors.js'
 
 /** An input or output of a graph; a dimension is a size or the name of one. */
@@ -17,33 +19,19 @@ export interface ModelFacts {
   readonly outputs: readonly GraphValue[]
 }
 
-/** Counters of a loaded model; bytes and milliseconds, since it was loaded unless it says otherwise. */
-export interface ModelStats {
-  /** weight bytes that the budget allows, that are pinned, and that stream once in every pass */
-  readonly budgetBytes: number
-  readonly pinnedBytes: number
-  readonly streamedBytesPerPass: number
-  /** weight bytes in memory now, and the most at any time; never above the budget */
-  readonly residentBytes: number
-  readonly peakResidentBytes: number
+/** Counters of a loaded model; bytes and milliseconds. */
+export interface ModelStats extends WeightCounters {
+  /** what computes it */
+  readonly engine: 'native' | 'onnx'
   /** bytes of key-value caches of generations under way */
   readonly stateBytes: number
-  /** tensor bytes read, and the bytes of the pages that hold them */
-  readonly bytesRead: number
-  readonly diskBytes: number
-  /** leases of weights that were in memory, that had to wait, and how long */
-  readonly hits: number
-  readonly waits: number
-  readonly waitMs: number
-  readonly computeMs: number
-  readonly passes: number
   /** tokens generated */
   readonly tokens: number
 }
 
 /** What the calling thread may ask the worker; each call carries the id of its answer. */
 export interface Calls {
-  load(args: { cidOrPath: string; store: string | undefined; memory: number | 'auto' }): { model: number; facts: ModelFacts }
+  load(args: { cidOrPath: string; store: string | undefined } & Omit<LoadSettings, 'onProgress'>): { model: number; facts: ModelFacts }
   run(args: { model: number; feeds: [string, PlainTensor][] }): [string, PlainTensor][]
   startGenerate(args: { model: number; prompt: Prompt; options: GenerateOptions }): number
   nextGenerated(args: { stream: number }): Generated | undefined

@@ -27,12 +27,14 @@ export interface OpenAsset extends AsyncDisposable {
   readFile(path: string, limit?: number): Promise<Uint8Array<ArrayBuffer>>
   /** a file for reading by ranges, every page verified */
   open(path: string): Promise<FragmentFile>
+  /** the checksums of a file's pages; where there are none beside it, it is verified against its CID first */
+  pages(path: string): Promise<Uint32Array>
   /** lets go of it: until then no process removes it from its store */
   close(): Promise<void>
 }
 
 /** What is known of an asset without reading its files. */
-type Facts = Omit<OpenAsset, 'readFile' | 'open' | typeof Symbol.asyncDispose>
+type Facts = Omit<OpenAsset, 'readFile' | 'open' | 'pages' | typeof Symbol.asyncDispose>
 
 /**
  * Opens an asset by CID from the store, or by the path of an asset folder. Close it when done.
@@ -110,6 +112,9 @@ function reader(asset: Facts): OpenAsset {
       const bytes = await readSmallFile(asset.pathOf(file), limit)
       await checkCid(asset, file, sumBytes(bytes))
       return bytes
+    },
+    async pages(path) {
+      return (await sumsOf(fileAt(path))).pages
     },
     async open(path) {
       const file = fileAt(path)

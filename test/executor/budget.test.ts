@@ -4,10 +4,11 @@ import { loadModel, plan } from '../../src/api/index.js'
 import { openAsset } from '../../src/store/open-asset.js'
 import { sharedModel } from '../shared.js'
 import { golden, idTensor, type TestStore, testStore } from './assets.js'
+import { ENGINES } from './engines.js'
 
 const here = sharedModel('stories260k') !== undefined
 
-describe.runIf(here)('a memory budget', () => {
+describe.runIf(here).each(ENGINES)('a memory budget in %s', (engine) => {
   let assets: TestStore
   beforeAll(async () => {
     assets = await testStore()
@@ -19,11 +20,11 @@ describe.runIf(here)('a memory budget', () => {
     async (name) => {
       const cid = await assets.cid(name)
       const ids = (await golden<{ input_ids?: number[][] }>(name)).input_ids ?? [[1, 403, 407, 261, 378]]
-      const { weightBytes, minimum } = await plan(cid, { store: assets.store })
+      const { weightBytes, minimum } = await plan(cid, { store: assets.store, engine })
       const results: Buffer[][] = []
       for (const share of [1, 0.6, 0.3]) {
         const memory = Math.max(Math.floor(weightBytes * share), minimum)
-        await using model = await loadModel(cid, { store: assets.store, memory })
+        await using model = await loadModel(cid, { store: assets.store, engine, memory })
         const outputs = await model.run({ input_ids: idTensor(ids) })
         await model.run({ input_ids: idTensor(ids.slice(0, 1)) })
         results.push(Object.values(outputs).map((tensor) => Buffer.from((tensor.data as Float32Array).slice().buffer)))
@@ -38,15 +39,16 @@ describe.runIf(here)('a memory budget', () => {
 
   it('reads for a decode token exactly the bytes that are not pinned', async () => {
     const cid = await assets.cid('stories260k')
-    const { weightBytes } = await plan(cid, { store: assets.store })
+    const { weightBytes } = await plan(cid, { store: assets.store, engine })
     for (const share of [1, 0.6, 0.3]) {
-      await using model = await loadModel(cid, { store: assets.store, memory: Math.floor(weightBytes * share) })
+      await using model = await loadModel(cid, { store: assets.store, engine, memory: Math.floor(weightBytes * share) })
       const counts: number[] = []
       for await (const _ of model.generate([1, 403, 407], { maxTokens: 6, ignoreEos: true })) counts.push((await model.stats()).bytesRead)
       const { streamedBytesPerPass, pinnedBytes } = await model.stats()
-      // The embedding is tied to the head: a row of it is read alone only while the whole is not pinned in memory.
+      // The embedding is tied to the head: a row of it is read alone only while it is not pinned in memory with its tile or as a whole.
       const modules = await model.modules()
-      const row = modules.find(({ key }) => key === 'model.embed_tokens')!.resident && pinnedBytes > 0 ? [0, 64 * 4] : [64 * 4]
+      const whole = modules.find(({ key }) => key === 'model.embed_tokens')!.resident
+      const row = pinnedBytes > 0 && (whole || engine === 'native') ? [0, 64 * 4] : [64 * 4]
       for (let token = 2; token < counts.length; token++)
         expect(row.map((bytes) => streamedBytesPerPass + bytes)).toContain(counts[token]! - counts[token - 1]!)
       expect(streamedBytesPerPass).toBe(share === 1 ? 0 : weightBytes - pinnedBytes)
@@ -56,7 +58,7 @@ describe.runIf(here)('a memory budget', () => {
   it('reads of an untied embedding only the pages that hold its rows', async () => {
     const cid = await assets.cid('tiny-llama')
     const ids = [3, 200, 3]
-    await using model = await loadModel(cid, { store: assets.store, memory: '64MiB' })
+    await using model = await loadModel(cid, { store: assets.store, engine, memory: '64MiB' })
     await model.run({ input_ids: idTensor([ids]) })
     const { bytesRead: before, diskBytes: diskBefore } = await model.stats()
     await model.run({ input_ids: idTensor([ids]) })
@@ -67,20 +69,20 @@ describe.runIf(here)('a memory budget', () => {
 
   it('67: below the minimum it refuses, naming the minimum, which is enough', async () => {
     const cid = await assets.cid('stories260k')
-    const { minimum } = await plan(cid, { store: assets.store })
-    await expect(loadModel(cid, { store: assets.store, memory: minimum - 1 })).rejects.toMatchObject({
+    const { minimum } = await plan(cid, { store: assets.store, engine })
+    await expect(loadModel(cid, { store: assets.store, engine, memory: minimum - 1 })).rejects.toMatchObject({
       code: 'BUDGET_TOO_SMALL',
       message: expect.stringContaining(`give at least ${minimum} bytes`),
     })
-    await using model = await loadModel(cid, { store: assets.store, memory: minimum })
+    await using model = await loadModel(cid, { store: assets.store, engine, memory: minimum })
     await model.run({ input_ids: idTensor([[1, 2]]) })
     expect((await model.stats()).peakResidentBytes).toBeLessThanOrEqual(minimum)
   })
 
   it('two models that share fragments share their bytes, and both answer', async () => {
     const cid = await assets.cid('tiny-llama')
-    await using one = await loadModel(cid, { store: assets.store, memory: '1MiB' })
-    await using two = await loadModel(cid, { store: assets.store, memory: '1MiB' })
+    await using one = await loadModel(cid, { store: assets.store, engine, memory: '1MiB' })
+    await using two = await loadModel(cid, { store: assets.store, engine, memory: '1MiB' })
     const [a, b] = await Promise.all([one.run({ input_ids: idTensor([[5, 6]]) }), two.run({ input_ids: idTensor([[5, 6]]) })])
     expect(a.logits!.data).toEqual(b.logits!.data)
     expect((await two.stats()).bytesRead).toBeLessThan((await one.stats()).bytesRead)
@@ -88,10 +90,10 @@ describe.runIf(here)('a memory budget', () => {
 
   it('53: a weight damaged on disk is an error, never an answer; mended, the model goes on', async () => {
     const cid = await assets.cid('tiny-qwen3')
-    const { weightBytes, minimum } = await plan(cid, { store: assets.store })
+    const { weightBytes, minimum } = await plan(cid, { store: assets.store, engine })
     const asset = await openAsset(cid, async () => assets.store)
     const file = asset.manifest.files.get('modules/model/layers/1/mlp/up_proj.safetensors')!
-    await using model = await loadModel(cid, { store: assets.store, memory: Math.max(minimum, Math.floor(weightBytes * 0.3)) })
+    await using model = await loadModel(cid, { store: assets.store, engine, memory: Math.max(minimum, Math.floor(weightBytes * 0.3)) })
     const before = await model.run({ input_ids: idTensor([[5, 6]]) })
     const flip = async () => {
       const handle = await open(asset.pathOf(file), 'r+')

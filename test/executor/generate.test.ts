@@ -3,16 +3,17 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { fragment, loadModel, type Model } from '../../src/api/index.js'
 import { idTensor, type TestStore, testStore } from './assets.js'
+import { ENGINES } from './engines.js'
 
 const DEMO = fileURLToPath(new URL('../../../models/demo', import.meta.url))
 
-describe('generating with the demo model', () => {
+describe.each(ENGINES)('generating with the demo model in %s', (engine) => {
   let assets: TestStore
   let model: Model
   beforeAll(async () => {
     assets = await testStore()
     const { cid } = await fragment(DEMO, { store: assets.store })
-    model = await loadModel(cid, { store: assets.store, memory: '900KiB' })
+    model = await loadModel(cid, { store: assets.store, memory: '900KiB', engine })
   })
   afterAll(async () => {
     await model.close()

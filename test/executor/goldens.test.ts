@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { loadModel, type Model, type Tensor } from '../../src/api/index.js'
 import { sharedModel } from '../shared.js'
 import { golden, idTensor, type TestStore, testStore, worstDifference } from './assets.js'
+import { ENGINES } from './engines.js'
 
 interface DecoderGolden {
   input_ids: number[][]
@@ -13,7 +14,7 @@ interface DecoderGolden {
 const DECODERS = ['tiny-llama', 'tiny-llama3-rope', 'tiny-mistral', 'tiny-qwen2', 'tiny-qwen3', 'tiny-gpt2']
 const here = sharedModel('stories260k') !== undefined
 
-describe.runIf(here)('models run by their fragments, against the goldens of transformers', () => {
+describe.runIf(here).each(ENGINES)('models run by their fragments in %s, against the goldens of transformers', (engine) => {
   let assets: TestStore
   beforeAll(async () => {
     assets = await testStore()
@@ -21,7 +22,7 @@ describe.runIf(here)('models run by their fragments, against the goldens of tran
   afterAll(() => assets.remove())
 
   async function withModel<T>(name: string, use: (model: Model) => Promise<T>): Promise<T> {
-    const model = await loadModel(await assets.cid(name), { store: assets.store, memory: '64MiB' })
+    const model = await loadModel(await assets.cid(name), { store: assets.store, memory: '64MiB', engine })
     try {
       return await use(model)
     } finally {

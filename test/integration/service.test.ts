@@ -17,6 +17,8 @@ function npm(cwd: string, ...args: string[]) {
   const env = Object.fromEntries(
     Object.entries(process.env).filter(([name]) => !/^npm_(config_(local_prefix|prefix|onnxruntime)|package|lifecycle)/i.test(name)),
   )
+  // A service without cargo: the native engine is not built, ONNX Runtime is what runs.
+  env.MODULE_ASSETS_NATIVE = 'skip'
   return run('npm', [...args, '--no-audit', '--no-fund', '--prefer-offline', '--loglevel=error'], {
     cwd,
     env,

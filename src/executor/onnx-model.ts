@@ -1,39 +1,32 @@
-import { freemem } from 'node:os'
 import type { Tensor } from 'onnxruntime-common'
 import { AssetError, throwIfAborted } from '../core/errors.js'
-import { parseJsonObject } from '../core/json.js'
-import { LIMITS } from '../core/limits.js'
 import type { Engine, PreparedSegment } from '../engines/engine.js'
-import { cutGraph, elementType, type GraphIndex, indexGraph } from '../graph/cut.js'
-import { parseGraph } from '../graph/parse.js'
+import { cutGraph, elementType, type GraphIndex } from '../graph/cut.js'
 import { type Plan, planGraph } from '../plan/plan.js'
 import type { GatherStep, SegmentStep } from '../plan/steps.js'
 import type { Residency } from '../residency/residency.js'
 import { Weights } from '../residency/weights.js'
 import type { OpenAsset } from '../store/open-asset.js'
+import type { WeightCounters } from './counters.js'
 import { completeFeeds, type Values } from './feeds.js'
+import type { LoadedModel, PassOptions, Session } from './loaded-model.js'
+import { OnnxSession } from './onnx-session.js'
 import { elementSize, tensorOver, toTensor } from './tensors.js'
 import { WeightFiles } from './weight-files.js'
 
-/** How one pass runs. */
-export interface PassOptions {
-  /** only the last position through the output head */
-  readonly lastOnly?: boolean
-  readonly signal?: AbortSignal | undefined
-}
-
-/** A model that can run: its graph cut into steps, each segment prepared by an engine, its weights within a budget. */
-export class LoadedModel {
-  computeMs = 0
-  passes = 0
+/** A model in ONNX Runtime: its graph cut into steps, each segment a session without weights, its weights within a budget. */
+export class OnnxModel implements LoadedModel {
+  readonly engine = 'onnx'
+  private computeMs = 0
+  private passes = 0
   private lastYield = 0
   private readonly lastUse: ReadonlyMap<string, number>
 
   private constructor(
     readonly asset: OpenAsset,
     readonly index: GraphIndex,
-    readonly plan: Plan,
-    readonly weights: Weights,
+    private readonly plan: Plan,
+    private readonly weights: Weights,
     private readonly files: WeightFiles,
     private readonly prepared: ReadonlyMap<SegmentStep, PreparedSegment>,
   ) {
@@ -43,23 +36,17 @@ export class LoadedModel {
     this.lastUse = lastUse
   }
 
-  /**
-   * Opens a model asset for running within `memory` bytes of weights ('auto': three fifths of the free memory, all
-   * weights at most).
-   * @throws AssetError 'UNSUPPORTED' for an asset without a graph, 'BUDGET_TOO_SMALL', 'BAD_INPUT', 'ENGINE', 'MISSING'
-   */
+  /** Prepares a graph for running within a budget. @throws AssetError 'BUDGET_TOO_SMALL' | 'BAD_INPUT' | 'ENGINE' | 'MISSING' */
   static async load(
     asset: OpenAsset,
+    index: GraphIndex,
     engine: Engine,
     residency: Residency,
-    memory: number | 'auto',
+    budgetOf: (total: number) => number,
     onSegment?: (done: number, total: number) => void,
-  ): Promise<LoadedModel> {
-    const { main } = asset.manifest
-    if (!main) throw await noGraph(asset)
-    const index = indexGraph(parseGraph(await asset.readFile(main, LIMITS.graph)))
+  ): Promise<OnnxModel> {
     const files = new WeightFiles(asset, index)
-    const plan = planGraph(index, (total) => (memory === 'auto' ? Math.max(1, Math.min(Math.floor(freemem() * 0.6), total)) : memory))
+    const plan = planGraph(index, budgetOf)
     const prepared = new Map<SegmentStep, PreparedSegment>()
     const segments = plan.steps.filter((step): step is SegmentStep => step.kind === 'segment')
     for (const [at, step] of segments.entries()) {
@@ -67,11 +54,29 @@ export class LoadedModel {
       prepared.set(step, await engine.prepare(cutGraph(index, nodes, [...step.inputs, ...step.weights], step.outputs)))
       onSegment?.(at + 1, segments.length)
     }
-    return new LoadedModel(asset, index, plan, new Weights(residency, plan.residency, files.sources), files, prepared)
+    return new OnnxModel(asset, index, plan, new Weights(residency, plan.residency, files.sources), files, prepared)
   }
 
-  /** One forward pass: graph inputs by name in, graph outputs by name out. @throws AssetError 'BAD_INPUT' | 'CORRUPT' | 'ENGINE' | 'ABORTED' */
-  async forward(given: ReadonlyMap<string, Tensor>, { lastOnly = false, signal }: PassOptions = {}): Promise<Values> {
+  forward(given: Values, options: PassOptions): Promise<Values> {
+    return this.pass(given, false, options)
+  }
+
+  session(): Session {
+    return new OnnxSession((feeds, options) => this.pass(feeds, true, options))
+  }
+
+  isResident(name: string): boolean {
+    return this.weights.isResident(name)
+  }
+
+  counters(): WeightCounters {
+    const { budget, pinnedBytes, bytesPerPass } = this.plan.residency
+    const { computeMs, passes } = this
+    return { budgetBytes: budget, pinnedBytes, streamedBytesPerPass: bytesPerPass, ...this.weights.stats, computeMs, passes }
+  }
+
+  /** `lastOnly` computes the output head for the last position of each sequence alone. */
+  private async pass(given: Values, lastOnly: boolean, { signal }: PassOptions): Promise<Values> {
     const values = completeFeeds(this.index, given)
     await this.weights.beginPass()
     const keep = new Set(this.index.outputs.map(({ name }) => name))
@@ -130,15 +135,8 @@ export class LoadedModel {
     this.lastYield = performance.now()
   }
 
-  /** A JSON file of the asset; undefined where it has none. */
-  async json(path: string): Promise<Record<string, unknown> | undefined> {
-    if (!this.asset.manifest.files.has(path)) return undefined
-    return parseJsonObject(await this.asset.readFile(path), `${path} of ${this.asset.where}`)
-  }
-
   async close(): Promise<void> {
     await this.weights.close()
-    await this.asset.close()
   }
 }
 
@@ -151,13 +149,4 @@ function lastRow(tensor: Tensor): Tensor {
   for (let row = 0; row < batch; row++)
     data.set(from.subarray((row * sequence + sequence - 1) * width, (row + 1) * sequence * width), row * width)
   return toTensor({ type: 'float32', data, dims: [batch, 1, width] }, 'the last row')
-}
-
-async function noGraph(asset: OpenAsset): Promise<AssetError> {
-  const { config } = asset.manifest
-  const type = config ? parseJsonObject(await asset.readFile(config), config).model_type : undefined
-  return new AssetError(
-    'UNSUPPORTED',
-    `Cannot run ${asset.where}: it has no graph, since no family for model_type ${JSON.stringify(type)?.slice(0, 80)} is known ("masset doctor" lists the families); an ONNX export can be given instead`,
-  )
 }

@@ -1,0 +1,26 @@
+import { AssetError } from '../../core/errors.js'
+import type { GraphIndex } from '../../graph/cut.js'
+import { findAddon } from './addon.js'
+import { lowerGraph } from './lower.js'
+import type { Program } from './program.js'
+
+/** What may compute a model: 'auto' is native where it can be, else ONNX Runtime. */
+export type EngineChoice = 'auto' | 'native' | 'onnx'
+
+/** The graph as a native program; undefined where another engine is to run it. @throws AssetError where 'native' was asked for and can't be */
+export function nativeProgram(index: GraphIndex, engine: EngineChoice): Program | undefined {
+  if (engine === 'onnx') return undefined
+  const addon = findAddon()
+  if (addon instanceof Error) {
+    if (engine === 'auto') return undefined
+    throw new AssetError('MISSING', 'Cannot run natively: the native engine is not built; "masset doctor" says how to add it', {
+      cause: addon,
+    })
+  }
+  try {
+    return lowerGraph(index)
+  } catch (error) {
+    if (engine === 'auto' && error instanceof AssetError && error.code === 'UNSUPPORTED') return undefined
+    throw error
+  }
+}

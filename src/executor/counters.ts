@@ -1,0 +1,19 @@
+/** Counters of a model's weights and passes; bytes and milliseconds, since it was loaded unless it says otherwise. */
+export interface WeightCounters {
+  /** weight bytes that the budget allows, that are pinned, and that stream once in every pass */
+  readonly budgetBytes: number
+  readonly pinnedBytes: number
+  readonly streamedBytesPerPass: number
+  /** weight bytes in memory now, and the most at any time; never above the budget */
+  readonly residentBytes: number
+  readonly peakResidentBytes: number
+  /** tensor bytes read, and the bytes of the pages that hold them */
+  readonly bytesRead: number
+  readonly diskBytes: number
+  /** leases of weights that were in memory, that had to wait, and how long */
+  readonly hits: number
+  readonly waits: number
+  readonly waitMs: number
+  readonly computeMs: number
+  readonly passes: number
+}

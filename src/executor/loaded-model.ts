@@ -1,0 +1,32 @@
+import type { GraphIndex } from '../graph/cut.js'
+import type { OpenAsset } from '../store/open-asset.js'
+import type { WeightCounters } from './counters.js'
+import type { Values } from './feeds.js'
+
+/** How one pass runs. */
+export interface PassOptions {
+  readonly signal?: AbortSignal | undefined
+}
+
+/** What one generation keeps between its passes: keys and values of the tokens so far. */
+export interface Session {
+  /** bytes that it takes */
+  readonly bytes: number
+  /** one pass over `ids` after what was there before; resolves to the logits (vocabulary) of the last position */
+  pass(ids: readonly number[], options: PassOptions): Promise<Float32Array>
+  free(): void
+}
+
+/** A model that can run within its budget, whatever computes it. */
+export interface LoadedModel {
+  readonly asset: OpenAsset
+  readonly index: GraphIndex
+  readonly engine: 'native' | 'onnx'
+  /** One forward pass: graph inputs by name in, graph outputs by name out. @throws AssetError 'BAD_INPUT' | 'CORRUPT' | 'ENGINE' | 'ABORTED' */
+  forward(given: Values, options: PassOptions): Promise<Values>
+  session(): Session
+  /** True for a weight that is wholly in memory. */
+  isResident(name: string): boolean
+  counters(): WeightCounters
+  close(): Promise<void>
+}
