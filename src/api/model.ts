@@ -9,6 +9,7 @@ import type { Generated, GenerateOptions, Prompt } from '../executor/generate.js
 import type { ModelFacts, ModelStats } from '../executor/protocol.js'
 import { type PlainTensor, toPlain, toTensor } from '../executor/tensors.js'
 import type { Store } from '../store/store.js'
+import type { Message } from '../text/tokenizer.js'
 import { inspect } from './inspect.js'
 
 /** How a model is loaded. */
@@ -79,8 +80,10 @@ export class Model implements AsyncDisposable {
     feeds: Readonly<Record<string, Tensor | PlainTensor>>,
     options: { readonly signal?: AbortSignal } = {},
   ): Promise<Record<string, Tensor>> {
-    const plain = Object.entries(feeds).map(([name, value]): [string, PlainTensor] => {
-      const { type, data, dims } = value instanceof Tensor ? toPlain(value) : value
+    const plain = Object.entries(checkObject(feeds, 'feeds')).map(([name, value]): [string, PlainTensor] => {
+      const { type, data, dims } = value instanceof Tensor ? toPlain(value) : (value ?? {})
+      if (typeof type !== 'string' || !(ArrayBuffer.isView(data) || Array.isArray(data)) || !Array.isArray(dims))
+        throw new AssetError('BAD_INPUT', `Cannot run the model: the input ${name} is no tensor; give {type, data, dims}`)
       return [name, { type, data, dims: [...dims] }]
     })
     const outputs = await this.open().call('run', { model: this.id, feeds: plain }, options)
@@ -94,10 +97,14 @@ export class Model implements AsyncDisposable {
    */
   async *generate(
     prompt: Prompt,
-    { signal, ...options }: GenerateOptions & { readonly signal?: AbortSignal | undefined } = {},
+    options: GenerateOptions & { readonly signal?: AbortSignal | undefined } = {},
   ): AsyncGenerator<Generated> {
     const client = this.open()
-    const stream = await client.call('startGenerate', { model: this.id, prompt, options }, { signal })
+    const { signal } = checkObject(options, 'options')
+    // Only what is known, since what is no data can't be passed to the worker.
+    const { maxTokens, temperature, topK, topP, seed, stop, ignoreEos, promptChunk } = options
+    const known = { maxTokens, temperature, topK, topP, seed, stop, ignoreEos, promptChunk }
+    const stream = await client.call('startGenerate', { model: this.id, prompt: checkPrompt(prompt), options: known }, { signal })
     try {
       for (;;) {
         const generated = await client.call('nextGenerated', { stream }, { signal })
@@ -105,12 +112,14 @@ export class Model implements AsyncDisposable {
         yield generated
       }
     } finally {
-      if (!this.closed) await client.call('endGenerate', { stream })
+      if (!this.closed) await client.call('endGenerate', { stream }).catch(() => undefined)
     }
   }
 
   /** One vector (width) for each text, pooled and scaled as the model says. @throws AssetError 'UNSUPPORTED' | 'MISSING' | 'ABORTED' */
   async embed(texts: readonly string[], options: { readonly signal?: AbortSignal } = {}): Promise<Float32Array[]> {
+    if (!Array.isArray(texts) || !texts.every((text) => typeof text === 'string'))
+      throw new AssetError('BAD_INPUT', 'Cannot embed what is no list of texts; give an array of strings')
     return this.open().call('embed', { model: this.id, texts: [...texts] }, options)
   }
 
@@ -123,7 +132,8 @@ export class Model implements AsyncDisposable {
   async close(): Promise<void> {
     if (this.closed) return
     this.closed = true
-    await this.client.call('close', { model: this.id })
+    // Where the executor has ended already there is nothing left to free.
+    await this.client.call('close', { model: this.id }).catch(() => undefined)
     await this.client.leave()
   }
 
@@ -143,6 +153,7 @@ export class Model implements AsyncDisposable {
  * 'MISSING' without ONNX Runtime, 'CORRUPT', 'ABORTED'
  */
 export async function loadModel(cidOrPath: string, options: LoadOptions = {}): Promise<Model> {
+  checkSettings(options)
   const { memory = 'auto', engine = 'auto', threads, instructionSet, store, signal, onProgress } = options
   const bytes = memory === 'auto' ? memory : parseBytes(memory, 'memory')
   const client = joinExecutor()
@@ -158,4 +169,30 @@ export async function loadModel(cidOrPath: string, options: LoadOptions = {}): P
     await client.leave()
     throw error
   }
+}
+
+function checkSettings({ store, engine, threads, memory, signal }: LoadOptions): void {
+  const wrong = (what: string, wanted: string) => new AssetError('BAD_USAGE', `Cannot load a model with this ${what}; give ${wanted}`)
+  if (store !== undefined && typeof store?.path !== 'string') throw wrong('store', 'what openStore() resolves to')
+  if (engine !== undefined && !['auto', 'native', 'onnx'].includes(engine)) throw wrong('engine', "'auto', 'native' or 'onnx'")
+  if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= 256))
+    throw wrong('threads', 'a whole number from 1 to 256')
+  if (memory !== undefined && typeof memory !== 'number' && typeof memory !== 'string')
+    throw wrong('memory', 'bytes, or a text such as "512MiB"')
+  if (signal !== undefined && !(signal instanceof AbortSignal)) throw wrong('signal', 'an AbortSignal')
+}
+
+function checkObject<T extends object>(value: T, what: string): T {
+  if (typeof value === 'object' && value !== null) return value
+  throw new AssetError('BAD_INPUT', `Cannot run the model: its ${what} are ${JSON.stringify(value)}; give an object`)
+}
+
+/** @throws AssetError 'BAD_INPUT' for what is neither text, nor token ids, nor messages */
+function checkPrompt(prompt: unknown): Prompt {
+  const isMessage = (item: unknown) => typeof (item as Message)?.role === 'string' && typeof (item as Message)?.content === 'string'
+  const isList = Array.isArray(prompt) && (prompt.every((item) => typeof item === 'number') || prompt.every(isMessage))
+  if (typeof prompt === 'string') return prompt
+  if (!isList)
+    throw new AssetError('BAD_INPUT', 'Cannot generate: the prompt is neither text, nor token ids, nor messages with role and content')
+  return typeof prompt[0] === 'number' ? prompt : (prompt as Message[]).map(({ role, content }) => ({ role, content }))
 }

@@ -57,9 +57,14 @@ function progressBar(): { onProgress: (progress: Progress) => void; stop: () => 
 export async function withProgress<T>(
   call: (options: { signal: AbortSignal; onProgress: (progress: Progress) => void }) => Promise<T>,
 ): Promise<T> {
+  return cancellable((signal) => withBar((onProgress) => call({ signal, onProgress })))
+}
+
+/** Runs a call with a progress bar. */
+export async function withBar<T>(call: (onProgress: (progress: Progress) => void) => Promise<T>): Promise<T> {
   const bar = progressBar()
   try {
-    return await cancellable((signal) => call({ signal, onProgress: bar.onProgress }))
+    return await call(bar.onProgress)
   } finally {
     bar.stop()
   }

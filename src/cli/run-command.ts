@@ -5,7 +5,7 @@ import { AssetError } from '../core/errors.js'
 import type { EngineChoice } from '../engines/native/choose.js'
 import { cancellable } from './cancel.js'
 import { engineOption } from './engine-option.js'
-import { harmless, note, print, withProgress } from './output.js'
+import { harmless, note, print, withBar } from './output.js'
 
 interface RunOptions {
   readonly prompt?: string
@@ -56,10 +56,12 @@ export function addRunCommand(program: Command): void {
       const given = [options.prompt, options.message, options.ids, options.embed].filter((value) => value !== undefined)
       if (given.length !== 1)
         throw new AssetError('BAD_USAGE', 'Cannot run without knowing on what: give one of --prompt, --message, --ids or --embed')
-      await using model = await withProgress((call) =>
-        loadModel(asset, { memory: options.memory, engine: options.engine, threads: numberOf('threads', options.threads), ...call }),
-      )
-      await cancellable((signal) => run(model, options, signal))
+      const threads = numberOf('threads', options.threads)
+      await cancellable(async (signal) => {
+        const { memory, engine } = options
+        await using model = await withBar((onProgress) => loadModel(asset, { memory, engine, threads, signal, onProgress }))
+        await run(model, options, signal)
+      })
     })
 }
 

@@ -19,6 +19,8 @@ class Client {
   private readonly worker = new Worker(new URL('./worker.js', import.meta.url), { name: 'module-assets', execArgv: [] })
   private readonly pending = new Map<number, Pending>()
   private lastId = 0
+  /** why no call can be made any more */
+  private gone: AssetError | undefined
   users = 0
 
   constructor(private readonly onGone: () => void) {
@@ -37,10 +39,13 @@ class Client {
     args: Parameters<Calls[Name]>[0],
     { signal, onProgress }: CallOptions = {},
   ): Promise<ReturnType<Calls[Name]>> {
+    if (this.gone) return Promise.reject(this.gone)
     if (signal?.aborted) return Promise.reject(aborted(signal))
     const id = ++this.lastId
     const post = (request: Request) => this.worker.postMessage(request)
     return new Promise<ReturnType<Calls[Name]>>((resolve, reject) => {
+      // First, since it throws where an argument can't be passed between threads.
+      post({ id, call, args })
       const onAbort = () => post({ abort: id })
       signal?.addEventListener('abort', onAbort, { once: true })
       const settled = () => signal?.removeEventListener('abort', onAbort)
@@ -54,7 +59,6 @@ class Client {
       }
       this.pending.set(id, { resolve: onValue as Pending['resolve'], reject: onError, onProgress })
       this.worker.ref()
-      post({ id, call, args })
     })
   }
 
@@ -62,7 +66,7 @@ class Client {
   async leave(): Promise<void> {
     this.users -= 1
     if (this.users > 0) return
-    this.onGone()
+    this.fail(new AssetError('CLOSED', 'Cannot use the model: it was closed'))
     await this.worker.terminate()
   }
 
@@ -70,17 +74,33 @@ class Client {
     const pending = this.pending.get(reply.id)
     if (!pending) return
     if ('progress' in reply) {
-      pending.onProgress?.(reply.progress.done, reply.progress.total)
+      this.tell(reply.id, pending, reply.progress)
       return
     }
-    this.pending.delete(reply.id)
+    this.settle(reply.id)
+    if ('value' in reply) pending.resolve(reply.value as never)
+    else pending.reject(new AssetError(reply.error.code, reply.error.message, { cause: reply.error.cause }))
+  }
+
+  /** A listener that throws ends its call, nothing else. */
+  private tell(id: number, { onProgress, reject }: Pending, { done, total }: { done: number; total: number }): void {
+    try {
+      onProgress?.(done, total)
+    } catch (error) {
+      this.worker.postMessage({ abort: id } satisfies Request)
+      this.settle(id)
+      reject(error as Error)
+    }
+  }
+
+  private settle(id: number): void {
+    this.pending.delete(id)
     if (this.pending.size === 0) this.worker.unref()
-    if ('error' in reply) pending.reject(new AssetError(reply.error.code, reply.error.message))
-    else pending.resolve(reply.value as never)
   }
 
   private fail(error: AssetError): void {
     this.onGone()
+    this.gone ??= error
     for (const pending of this.pending.values()) pending.reject(error)
     this.pending.clear()
   }

@@ -1,6 +1,6 @@
 import { Tensor } from 'onnxruntime-common'
 import { AssetError } from '../core/errors.js'
-import type { PassQueue, TextFiles } from './generate.js'
+import { type PassQueue, positive, type TextFiles } from './generate.js'
 import type { LoadedModel } from './loaded-model.js'
 
 const BATCH = 32
@@ -20,7 +20,7 @@ export async function embed(
     throw new AssetError('UNSUPPORTED', `Cannot embed with ${model.asset.where}: it is not a sentence encoder`)
   if (!tokenizer) throw new AssetError('MISSING', `Cannot read the texts: ${model.asset.where} has no tokenizer.json`)
   const encoded = texts.map((text, at) => ({ at, ids: tokenizer.encode(text) })).sort((a, b) => a.ids.length - b.ids.length)
-  const room = Number(config.max_position_embeddings ?? Number.POSITIVE_INFINITY)
+  const room = positive(config, 'max_position_embeddings') ?? Number.POSITIVE_INFINITY
   const long = encoded.find(({ ids }) => ids.length > room)
   if (long)
     throw new AssetError('BAD_INPUT', `Cannot embed text ${long.at}: it has ${long.ids.length} tokens, the model takes ${room}; shorten it`)

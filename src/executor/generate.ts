@@ -1,5 +1,5 @@
 import { AssetError, throwIfAborted } from '../core/errors.js'
-import { makeSampler, type SamplingOptions } from '../text/sampling.js'
+import { makeSampler, type Sampler, type SamplingOptions } from '../text/sampling.js'
 import { StopTexts, TextStream } from '../text/text-stream.js'
 import type { Message, Tokenizer } from '../text/tokenizer.js'
 import type { LoadedModel } from './loaded-model.js'
@@ -25,11 +25,24 @@ export interface Generated {
   readonly text: string
 }
 
+type Json = Readonly<Record<string, unknown>>
+
 /** What generation needs of a model's own files. */
 export interface TextFiles {
   readonly tokenizer: Tokenizer | undefined
-  readonly config: Readonly<Record<string, unknown>>
-  readonly generation: Readonly<Record<string, unknown>>
+  readonly config: Json
+  readonly generation: Json
+}
+
+/** A whole number above 0 out of a model's file; undefined where it has none or says null. @throws AssetError 'BAD_INPUT' for anything else */
+export function positive(json: Json, key: string, file = 'config.json'): number | undefined {
+  const value = json[key] ?? undefined
+  if (value !== undefined && !(Number.isSafeInteger(value) && (value as number) > 0))
+    throw new AssetError(
+      'BAD_INPUT',
+      `Cannot run the model: ${key} is ${JSON.stringify(value).slice(0, 80)}, expected a whole number above 0; mend ${file}`,
+    )
+  return value as number | undefined
 }
 
 /** Runs passes one after the other, first come first served; so several generations take turns token by token. */
@@ -59,7 +72,7 @@ export async function* generate(
 ): AsyncGenerator<Generated> {
   const ids = promptIds(model, files, prompt)
   const { maxTokens, eos, stops, sampler, chunk } = settings(files, options)
-  const room = Number(files.config.max_position_embeddings ?? files.config.n_positions ?? Number.POSITIVE_INFINITY)
+  const room = positive(files.config, 'max_position_embeddings') ?? positive(files.config, 'n_positions') ?? Number.POSITIVE_INFINITY
   if (ids.length >= room)
     throw new AssetError('BAD_INPUT', `Cannot generate: the prompt has ${ids.length} tokens, the model's context ${room}; shorten it`)
   const stream = files.tokenizer && new TextStream(files.tokenizer, ids)
@@ -99,13 +112,13 @@ export async function* generate(
 function promptIds(model: LoadedModel, { tokenizer, config }: TextFiles, prompt: Prompt): number[] {
   if (!model.index.outputs.some(({ name }) => name === 'logits'))
     throw new AssetError('UNSUPPORTED', `Cannot generate with ${model.asset.where}: it is not a language model; use embed or run`)
-  const asIds = typeof prompt !== 'string' && (prompt as readonly unknown[]).every((item) => typeof item === 'number')
+  const asIds = typeof prompt !== 'string' && prompt.every((item) => typeof item === 'number')
   let ids: number[]
   if (asIds) ids = [...(prompt as readonly number[])]
   else if (!tokenizer) throw new AssetError('MISSING', `Cannot read the prompt: ${model.asset.where} has no tokenizer.json; give token ids`)
   else ids = typeof prompt === 'string' ? tokenizer.encode(prompt) : tokenizer.encode(tokenizer.render(prompt as readonly Message[]), false)
   if (ids.length === 0) throw new AssetError('BAD_INPUT', 'Cannot generate: the prompt is empty')
-  const vocabulary = Number(config.vocab_size ?? Number.MAX_SAFE_INTEGER)
+  const vocabulary = positive(config, 'vocab_size') ?? Number.MAX_SAFE_INTEGER
   const bad = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabulary)
   if (bad !== undefined)
     throw new AssetError('BAD_INPUT', `Cannot generate: the prompt holds the token id ${bad}; ids are whole numbers below ${vocabulary}`)
@@ -113,22 +126,46 @@ function promptIds(model: LoadedModel, { tokenizer, config }: TextFiles, prompt:
 }
 
 function settings({ config, generation }: TextFiles, options: GenerateOptions) {
-  const { maxTokens = Number(generation.max_new_tokens ?? 256), stop = [], ignoreEos = false, promptChunk: chunk = 512 } = options
+  const own = positive(generation, 'max_new_tokens', 'generation_config.json')
+  const { maxTokens = own ?? 256, stop = [], ignoreEos = false, promptChunk: chunk = 512 } = options
   if (!Number.isInteger(maxTokens) || maxTokens < 0 || maxTokens > 2 ** 31)
     throw new AssetError('BAD_INPUT', `Cannot generate: maxTokens is ${maxTokens}; give a whole number from 0`)
   if (!Number.isInteger(chunk) || chunk < 1)
     throw new AssetError('BAD_INPUT', `Cannot generate: promptChunk is ${chunk}; give a whole number from 1`)
-  const stops = typeof stop === 'string' ? [stop] : [...stop]
-  if (stops.some((text) => typeof text !== 'string' || text === ''))
-    throw new AssetError('BAD_INPUT', 'Cannot generate: a stop text is empty')
-  const ends = ignoreEos ? [] : [generation.eos_token_id ?? config.eos_token_id ?? []].flat()
+  const stops: unknown[] = Array.isArray(stop) ? stop : [stop]
+  if (!stops.every((text) => typeof text === 'string' && text !== ''))
+    throw new AssetError('BAD_INPUT', 'Cannot generate: a stop text is empty or no text; give a text or a list of them')
+  return {
+    maxTokens,
+    stops: stops as string[],
+    chunk,
+    sampler: samplerOf(generation, options),
+    eos: ignoreEos ? new Set<number>() : endsOf(config, generation),
+  }
+}
+
+/** How to draw: as asked for, else as generation_config.json says, where a top_k of 0 means none. */
+function samplerOf(generation: Json, options: GenerateOptions): Sampler {
   const sampled = generation.do_sample === true
   const fallback = (key: string) => (sampled && typeof generation[key] === 'number' ? generation[key] : undefined)
-  const sampler = makeSampler({
-    temperature: options.temperature ?? fallback('temperature') ?? (sampled ? 1 : 0),
-    topK: options.topK ?? fallback('top_k'),
-    topP: options.topP ?? fallback('top_p'),
-    seed: options.seed,
-  })
-  return { maxTokens, stops, chunk, sampler, eos: new Set(ends as number[]) }
+  const own = { temperature: fallback('temperature') ?? (sampled ? 1 : 0), topK: fallback('top_k') || undefined, topP: fallback('top_p') }
+  const asked = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+  try {
+    makeSampler(own)
+  } catch (cause) {
+    throw new AssetError('BAD_INPUT', `Cannot generate as generation_config.json says: ${(cause as Error).message}`, { cause })
+  }
+  return makeSampler({ ...own, ...asked })
+}
+
+/** The tokens that end a text. @throws AssetError 'BAD_INPUT' where the files give none that is a token */
+function endsOf(config: Json, generation: Json): Set<number> {
+  const ends = [generation.eos_token_id ?? config.eos_token_id ?? []].flat()
+  const bad = ends.find((id) => !Number.isSafeInteger(id) || (id as number) < 0)
+  if (bad !== undefined)
+    throw new AssetError(
+      'BAD_INPUT',
+      `Cannot generate: eos_token_id is ${JSON.stringify(bad)}, not a token id; mend generation_config.json`,
+    )
+  return new Set(ends as number[])
 }

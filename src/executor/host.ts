@@ -1,4 +1,4 @@
-import { AssetError } from '../core/errors.js'
+import { AssetError, throwIfAborted } from '../core/errors.js'
 import { parseJsonObject } from '../core/json.js'
 import { elementType, type GraphIndex } from '../graph/cut.js'
 import type { ValueInfoProto } from '../graph/generated/onnx_pb.js'
@@ -9,8 +9,7 @@ import { embed } from './embed.js'
 import { type Generated, generate, PassQueue, type TextFiles } from './generate.js'
 import { Loader } from './load.js'
 import type { LoadedModel } from './loaded-model.js'
-import type { Calls, GraphValue, ModelStats } from './protocol.js'
-import type { LoadSettings } from './settings.js'
+import type { Calls, GraphValue, ModelFacts, ModelStats } from './protocol.js'
 import { tensorType, toPlain, toTensor } from './tensors.js'
 
 interface Hosted {
@@ -19,6 +18,7 @@ interface Hosted {
   readonly streams: Set<number>
   stateBytes: number
   tokens: number
+  closed: boolean
 }
 
 interface Stream {
@@ -43,22 +43,22 @@ export class Host {
 
   readonly calls: { [Name in keyof Calls]: (args: Parameters<Calls[Name]>[0], context: CallContext) => Promise<ReturnType<Calls[Name]>> } =
     {
-      load: async ({ cidOrPath, store, ...settings }, { onProgress }) => {
+      load: async ({ cidOrPath, store, ...settings }, { onProgress, signal }) => {
         const asset = await openAsset(cidOrPath, () => Store.open(store))
-        const { model, files } = await this.load(asset, { ...settings, onProgress }).catch(async (error: unknown) => {
+        let model: LoadedModel | undefined
+        try {
+          const files = await readTextFiles(asset)
+          model = await this.loader.load(asset, { ...settings, onProgress, signal })
+          const facts = factsOf(model, files)
+          throwIfAborted(signal, 'load the model')
+          const id = ++this.lastId
+          this.models.set(id, { model, files, streams: new Set(), stateBytes: 0, tokens: 0, closed: false })
+          return { model: id, facts }
+        } catch (error) {
+          await model?.close()
           await asset.close()
           throw error
-        })
-        const id = ++this.lastId
-        this.models.set(id, { model, files, streams: new Set(), stateBytes: 0, tokens: 0 })
-        const { index } = model
-        const facts = {
-          cid: asset.cid,
-          config: files.config,
-          inputs: index.inputs.map((value) => describe(index, value)),
-          outputs: index.outputs.map((value) => describe(index, value)),
         }
-        return { model: id, facts }
       },
       run: async ({ model, feeds }, { signal }) => {
         const { model: loaded } = this.hosted(model)
@@ -80,7 +80,7 @@ export class Host {
       },
       nextGenerated: async ({ stream }, { signal }) => {
         const found = this.streams.get(stream)
-        if (!found) return undefined
+        if (!found) throw closed()
         const onAbort = () => found.controller.abort(signal.reason)
         signal.addEventListener('abort', onAbort)
         try {
@@ -90,7 +90,7 @@ export class Host {
           return done ? undefined : value
         } catch (error) {
           this.forget(stream)
-          throw error
+          throw found.owner.closed ? closed() : error
         } finally {
           signal.removeEventListener('abort', onAbort)
         }
@@ -109,20 +109,16 @@ export class Host {
         const hosted = this.models.get(model)
         if (!hosted) return
         this.models.delete(model)
+        hosted.closed = true
         for (const stream of [...hosted.streams]) await this.endStream(stream)
         await this.queue.run(() => hosted.model.close())
         await hosted.model.asset.close()
       },
     }
 
-  private async load(asset: OpenAsset, settings: LoadSettings) {
-    const files = await readTextFiles(asset)
-    return { model: await this.loader.load(asset, settings), files }
-  }
-
   private hosted(id: number): Hosted {
     const hosted = this.models.get(id)
-    if (!hosted) throw new AssetError('CLOSED', 'Cannot use the model: it was closed')
+    if (!hosted) throw closed()
     return hosted
   }
 
@@ -139,6 +135,15 @@ export class Host {
     this.streams.get(id)?.owner.streams.delete(id)
     this.streams.delete(id)
   }
+}
+
+function closed(): AssetError {
+  return new AssetError('CLOSED', 'Cannot use the model: it was closed')
+}
+
+function factsOf({ asset, index }: LoadedModel, { config }: TextFiles): ModelFacts {
+  const [inputs, outputs] = [index.inputs, index.outputs].map((values) => values.map((value) => describe(index, value)))
+  return { cid: asset.cid, config, inputs: inputs!, outputs: outputs! }
 }
 
 async function readTextFiles(asset: OpenAsset): Promise<TextFiles> {

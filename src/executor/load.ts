@@ -24,11 +24,16 @@ export class Loader {
     if (!main) throw await noGraph(asset)
     const index = indexGraph(parseGraph(await asset.readFile(main, LIMITS.graph)))
     const { memory } = settings
-    const budgetOf = (total: number) => (memory === 'auto' ? Math.max(1, Math.min(Math.floor(freemem() * 0.6), total)) : memory)
+    const budgetOf = (total: number) => (memory === 'auto' ? Math.max(1, Math.min(Math.floor(freeMemory() * 0.6), total)) : memory)
     const program = nativeProgram(index, settings.engine)
     if (program) return NativeModel.load(asset, index, program, budgetOf, settings)
-    return OnnxModel.load(asset, index, this.onnx, this.residency, budgetOf, settings.onProgress)
+    return OnnxModel.load(asset, index, this.onnx, this.residency, budgetOf, settings)
   }
+}
+
+/** Bytes that this process may still take: those of the machine, or of the container that it is in. */
+function freeMemory(): number {
+  return Math.min(freemem(), process.availableMemory?.() ?? Number.POSITIVE_INFINITY)
 }
 
 async function noGraph(asset: OpenAsset): Promise<AssetError> {

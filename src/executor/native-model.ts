@@ -5,6 +5,7 @@ import {
   type Addon,
   findAddon,
   type NamedTensor,
+  type NativeAbort,
   type NativeMachine,
   type NativeSession,
   nativeError,
@@ -60,7 +61,9 @@ export class NativeModel implements LoadedModel {
     const { files, sums } = await openFiles(asset, index, program)
     const named = (error: unknown) => nativeError(error, (message) => nameFiles(message, files, asset.where))
     try {
-      const model = await machineOf(settings).open(specText(index, program, plan, files), sums, new (addon().Abort)())
+      const model = await withAbort(settings.signal, (abort) =>
+        machineOf(settings).open(specText(index, program, plan, files), sums, abort),
+      )
       return new NativeModel(asset, index, program, plan, model, named)
     } catch (error) {
       throw named(error)
@@ -105,17 +108,12 @@ export class NativeModel implements LoadedModel {
 
   private async run(feeds: NamedTensor[], sessions: NativeSession[], lastOnly: boolean, { signal }: PassOptions): Promise<NamedTensor[]> {
     if (this.closed) throw new AssetError('CLOSED', 'Cannot run the model: it was closed')
-    const abort = new (addon().Abort)()
-    const onAbort = () => abort.fire()
-    if (signal?.aborted) onAbort()
-    signal?.addEventListener('abort', onAbort, { once: true })
     const started = performance.now()
     try {
-      return await this.model.run(feeds, sessions, lastOnly, abort)
+      return await withAbort(signal, (abort) => this.model.run(feeds, sessions, lastOnly, abort))
     } catch (error) {
       throw this.named(error)
     } finally {
-      signal?.removeEventListener('abort', onAbort)
       this.passMs += performance.now() - started
       this.passes += 1
     }
@@ -150,6 +148,19 @@ export class NativeModel implements LoadedModel {
     if (this.closed) return
     this.closed = true
     this.model.close()
+  }
+}
+
+/** Makes a call that a signal can stop. */
+async function withAbort<T>(signal: AbortSignal | undefined, call: (abort: NativeAbort) => Promise<T>): Promise<T> {
+  const abort = new (addon().Abort)()
+  const onAbort = () => abort.fire()
+  if (signal?.aborted) onAbort()
+  signal?.addEventListener('abort', onAbort, { once: true })
+  try {
+    return await call(abort)
+  } finally {
+    signal?.removeEventListener('abort', onAbort)
   }
 }
 

@@ -11,6 +11,7 @@ import type { WeightCounters } from './counters.js'
 import { completeFeeds, type Values } from './feeds.js'
 import type { LoadedModel, PassOptions, Session } from './loaded-model.js'
 import { OnnxSession } from './onnx-session.js'
+import type { LoadSettings } from './settings.js'
 import { elementSize, tensorOver, toTensor } from './tensors.js'
 import { WeightFiles } from './weight-files.js'
 
@@ -43,7 +44,7 @@ export class OnnxModel implements LoadedModel {
     engine: Engine,
     residency: Residency,
     budgetOf: (total: number) => number,
-    onSegment?: (done: number, total: number) => void,
+    { onProgress, signal }: LoadSettings,
   ): Promise<OnnxModel> {
     const files = new WeightFiles(asset, index)
     const plan = planGraph(index, budgetOf)
@@ -52,7 +53,8 @@ export class OnnxModel implements LoadedModel {
     for (const [at, step] of segments.entries()) {
       const nodes = step.nodes.map((node) => index.nodes[node]!)
       prepared.set(step, await engine.prepare(cutGraph(index, nodes, [...step.inputs, ...step.weights], step.outputs)))
-      onSegment?.(at + 1, segments.length)
+      throwIfAborted(signal, 'load the model')
+      onProgress?.(at + 1, segments.length)
     }
     return new OnnxModel(asset, index, plan, new Weights(residency, plan.residency, files.sources), files, prepared)
   }

@@ -31,7 +31,10 @@ export interface ModelStats extends WeightCounters {
 
 /** What the calling thread may ask the worker; each call carries the id of its answer. */
 export interface Calls {
-  load(args: { cidOrPath: string; store: string | undefined } & Omit<LoadSettings, 'onProgress'>): { model: number; facts: ModelFacts }
+  load(args: { cidOrPath: string; store: string | undefined } & Omit<LoadSettings, 'onProgress' | 'signal'>): {
+    model: number
+    facts: ModelFacts
+  }
   run(args: { model: number; feeds: [string, PlainTensor][] }): [string, PlainTensor][]
   startGenerate(args: { model: number; prompt: Prompt; options: GenerateOptions }): number
   nextGenerated(args: { stream: number }): Generated | undefined
@@ -50,5 +53,5 @@ export type Request = { readonly id: number; readonly call: CallName; readonly a
 /** A message from the worker: an answer, or progress on the way to it. */
 export type Reply =
   | { readonly id: number; readonly value: unknown }
-  | { readonly id: number; readonly error: { readonly code: ErrorCode; readonly message: string } }
+  | { readonly id: number; readonly error: { readonly code: ErrorCode; readonly message: string; readonly cause?: string | undefined } }
   | { readonly id: number; readonly progress: { readonly done: number; readonly total: number } }

@@ -10,4 +10,5 @@ export interface LoadSettings {
   /** which instructions the native engine uses; the best that the processor has when left out */
   readonly instructionSet?: string | undefined
   readonly onProgress?: (done: number, total: number) => void
+  readonly signal?: AbortSignal | undefined
 }
