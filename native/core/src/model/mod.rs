@@ -6,6 +6,8 @@ mod products;
 mod run;
 mod session;
 mod spec;
+#[cfg(test)]
+mod tests;
 mod weights;
 mod whole;
 

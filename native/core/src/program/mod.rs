@@ -3,6 +3,8 @@
 mod elements;
 mod op;
 mod shapes;
+#[cfg(test)]
+mod tests;
 mod value;
 
 pub(crate) use elements::{binary, choose, expand, reduce};

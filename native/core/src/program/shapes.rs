@@ -110,7 +110,11 @@ pub fn range(start: &Value, limit: &Value, delta: &Value) -> Result<Value> {
     let span = i128::from(limit) - i128::from(start);
     let count = usize::try_from((span + i128::from(delta) - i128::from(delta.signum())) / i128::from(delta)).unwrap_or(0);
     elements(&[count])?;
-    integers((0..count as i64).map(|at| start + at * delta).collect())
+    integers(
+        (0..count)
+            .map(|at| (i128::from(start) + at as i128 * i128::from(delta)) as i64)
+            .collect(),
+    )
 }
 
 pub fn slice(value: &Value, start: &Value, end: &Value) -> Result<Value> {

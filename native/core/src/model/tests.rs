@@ -1,0 +1,167 @@
+use std::collections::HashMap;
+use std::io::Write;
+use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use serde_json::{json, Value as Json};
+
+use super::{Model, Spec};
+use crate::kernels::{Isa, Machine};
+use crate::program::{Tensor, Value};
+use crate::reading::PAGE;
+
+const WIDTH: usize = 64;
+const ROWS: usize = 96;
+
+/// A fragment of one matrix (96, 64) of small numbers, and the checksums of its pages.
+fn fragment() -> (tempfile::NamedTempFile, Vec<f32>, Vec<u32>) {
+    let weights: Vec<f32> = (0..ROWS * WIDTH).map(|at| ((at * 37 % 101) as f32 - 50.0) / 64.0).collect();
+    let mut bytes = vec![0u8; PAGE];
+    bytes.extend(weights.iter().flat_map(|x| x.to_le_bytes()));
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(&bytes).unwrap();
+    let sums = bytes.chunks(PAGE).map(crc32fast::hash).collect();
+    (file, weights, sums)
+}
+
+/// Rows of the matrix by ids, a product with it, and what is added to that.
+fn spec(file: &tempfile::NamedTempFile, tiles: &[(usize, bool)]) -> Json {
+    let size = PAGE + ROWS * WIDTH * 4;
+    json!({
+        "files": [{ "key": file.path().to_str().unwrap(), "path": file.path().to_str().unwrap(), "size": size, "firstSum": 0 }],
+        "vectors": [{ "file": 0, "offset": PAGE, "dtype": "F32", "dims": [ROWS] }],
+        "weights": [{
+            "stored": { "file": 0, "offset": PAGE, "dtype": "F32", "dims": [ROWS, WIDTH] },
+            "tiles": tiles.iter().map(|&(rows, pinned)| json!({ "rows": rows, "pinned": pinned })).collect::<Vec<_>>(),
+        }],
+        "caches": [], "values": 5, "head": 3, "slots": 2,
+        "inputs": [{ "name": "ids", "value": 0, "kind": "i64" }],
+        "outputs": [{ "name": "out", "value": 4, "kind": "f32" }],
+        "nodes": [
+            { "run": { "op": "rows", "weight": 0 }, "inputs": [0], "outputs": [1] },
+            { "run": { "op": "vector", "index": 0 }, "inputs": [], "outputs": [2] },
+            { "run": { "op": "linear", "weight": 0 }, "inputs": [1], "outputs": [3] },
+            { "run": { "op": "binary", "f": "add" }, "inputs": [3, 2], "outputs": [4] },
+        ],
+    })
+}
+
+fn open(spec: &Json, sums: Vec<u32>) -> crate::Result<Model> {
+    let machine = Arc::new(Machine::new(Isa::detect(), 2)?);
+    Model::open(Spec::from_json(&spec.to_string())?, sums, machine, &AtomicBool::new(false))
+}
+
+fn run(model: &Model, ids: &[i64]) -> crate::Result<Vec<f32>> {
+    let ids = Value::I64(Tensor::new(vec![1, ids.len()], ids.to_vec())?);
+    let outputs = model.run(&HashMap::from([("ids".to_owned(), ids)]), &mut [], false, &AtomicBool::new(false))?;
+    Ok(outputs[0].1.f32()?.data().to_vec())
+}
+
+#[test]
+fn computes_the_same_however_its_weight_is_cut_and_kept() {
+    let (file, weights, sums) = fragment();
+    let oracle = |row: usize, output: usize| -> f64 {
+        let dot: f64 = (0..WIDTH)
+            .map(|at| f64::from(weights[row * WIDTH + at]) * f64::from(weights[output * WIDTH + at]))
+            .sum();
+        dot + f64::from(weights[output])
+    };
+    let mut all = Vec::new();
+    for tiles in [
+        vec![(96, true)],
+        vec![(96, false)],
+        vec![(1, true), (47, false), (16, true), (32, false)],
+        vec![(48, false), (48, false)],
+    ] {
+        let model = open(&spec(&file, &tiles), sums.clone()).unwrap();
+        for _ in 0..3 {
+            all.push(run(&model, &[5, 0, 95, 5]).unwrap());
+        }
+        let streamed: u64 = tiles.iter().filter(|tile| !tile.1).map(|tile| (tile.0 * WIDTH * 4) as u64).sum();
+        let pinned = (ROWS * WIDTH * 4) as u64 - streamed;
+        let rows = |row: usize| {
+            tiles
+                .iter()
+                .scan(0, |first, tile| {
+                    Some((*first <= row && row < *first + tile.0 && !tile.1, *first += tile.0).0)
+                })
+                .any(|absent| absent)
+        };
+        let alone = [0, 5, 95].iter().filter(|&&row| rows(row)).count() as u64 * (WIDTH * 4) as u64;
+        assert_eq!(model.stats().bytes_read, (ROWS * 4) as u64 + pinned + 3 * (streamed + alone));
+    }
+    for made in &all {
+        assert_eq!(made, &all[0]);
+    }
+    for (at, row) in [5, 0, 95, 5].into_iter().enumerate() {
+        for output in 0..ROWS {
+            assert!((f64::from(all[0][at * ROWS + output]) - oracle(row, output)).abs() < 1e-3);
+        }
+    }
+}
+
+#[test]
+fn goes_on_after_a_pass_that_failed() {
+    let (file, _, sums) = fragment();
+    let model = open(&spec(&file, &[(48, false), (48, true)]), sums.clone()).unwrap();
+    let wanted = run(&model, &[1]).unwrap();
+    assert!(run(&model, &[96]).is_err());
+    assert!(run(&model, &[-1]).is_err());
+    assert_eq!(run(&model, &[1]).unwrap(), wanted);
+    let aborted = model.run(&HashMap::new(), &mut [], false, &AtomicBool::new(true));
+    assert!(aborted.is_err());
+    assert_eq!(run(&model, &[1]).unwrap(), wanted);
+    // a model that shares what stays in memory, closed while the other goes on
+    let other = open(&spec(&file, &[(48, false), (48, true)]), sums).unwrap();
+    assert_eq!(other.stats().bytes_read, (ROWS * 4) as u64);
+    other.close();
+    assert_eq!(run(&other, &[1]).unwrap_err().code.as_str(), "ABORTED");
+    drop(other);
+    assert_eq!(run(&model, &[1]).unwrap(), wanted);
+}
+
+#[test]
+fn finds_a_page_that_changed() {
+    let (mut file, _, sums) = fragment();
+    use std::io::Seek;
+    file.seek(std::io::SeekFrom::Start(2 * PAGE as u64 + 5)).unwrap();
+    file.write_all(&[0xff]).unwrap();
+    assert_eq!(
+        open(&spec(&file, &[(96, true)]), sums.clone()).err().unwrap().code.as_str(),
+        "CORRUPT"
+    );
+    let streamed = open(&spec(&file, &[(48, false), (48, false)]), sums).unwrap();
+    assert_eq!(run(&streamed, &[90]).unwrap_err().code.as_str(), "CORRUPT");
+}
+
+/// Replaces the nth number of a JSON value.
+fn mutate(json: &mut Json, nth: &mut usize, with: &Json) {
+    match json {
+        Json::Number(_) if *nth == 0 => {
+            *json = with.clone();
+            *nth = usize::MAX;
+        }
+        Json::Number(_) => *nth = nth.wrapping_sub(1),
+        Json::Array(all) => all.iter_mut().for_each(|one| mutate(one, nth, with)),
+        Json::Object(all) => all.values_mut().for_each(|one| mutate(one, nth, with)),
+        _ => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Whatever number is wrong in a plan, there is an error or a result; never a panic.
+    #[test]
+    fn no_number_in_a_plan_breaks_it(nth in 0usize..40, with in prop_oneof![any::<i64>().prop_map(Json::from), any::<u64>().prop_map(Json::from), (0u64..200).prop_map(Json::from), Just(json!(0.5)), Just(Json::Null)]) {
+        let (file, _, sums) = fragment();
+        let mut plan = spec(&file, &[(48, false), (32, true), (16, false)]);
+        mutate(&mut plan, &mut nth.clone(), &with);
+        // how much memory the slots may take is the caller's choice
+        prop_assume!(plan["slots"].as_u64().is_none_or(|slots| slots < 1000));
+        if let Ok(model) = open(&plan, sums) {
+            let _ = run(&model, &[5, 6]);
+        }
+    }
+}
