@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 
 use masset_core::reading::{FileSpec, Read, Reader, Region, Stream, Wait, DEFAULT_THREADS, PAGE};
 
-type Failure = Box<dyn std::error::Error>;
+mod quiet;
+
+use quiet::{cpu_seconds, undisturbed, Failure};
 
 /// threads, MiB a read, buffers a thread: with several the bytes go where a stream has to put them, out of the caches
 const RAW: [(usize, usize, usize); 6] = [(2, 1, 1), (4, 1, 1), (2, 2, 1), (4, 2, 1), (2, 4, 1), (2, 2, 6)];
@@ -184,7 +186,8 @@ fn consume(stream: &Stream, tiles: usize, length: usize, busy: f64) -> Result<Ru
             before = (Instant::now(), stream.stats(), cpu_seconds());
         }
         let lease = stream.next(place, Wait::default())?;
-        black_box(lease[0]);
+        // each cache line once, as any use of the bytes does
+        black_box(lease.iter().step_by(64).fold(0u8, |sum, byte| sum.wrapping_add(*byte)));
         compute(Duration::from_secs_f64(busy * length as f64));
     }
     let (begun, stats, cpu) = before;
@@ -197,42 +200,6 @@ fn consume(stream: &Stream, tiles: usize, length: usize, busy: f64) -> Result<Ru
     })
 }
 
-/// Measures when the machine is quiet; again, up to four times, if it did not stay so. With it, the cores others used.
-fn undisturbed<T>(mut measure: impl FnMut() -> Result<T, Failure>) -> Result<(T, f64), Failure> {
-    const QUIET: f64 = 0.2;
-    let mut best: Option<(T, f64)> = None;
-    for _ in 0..4 {
-        for _ in 0..20 {
-            if foreign_cores(|| std::thread::sleep(Duration::from_millis(100))).1 < QUIET {
-                break;
-            }
-        }
-        let (result, foreign) = foreign_cores(&mut measure);
-        if best.as_ref().is_none_or(|(_, least)| foreign < *least) {
-            best = Some((result?, foreign));
-        }
-        if foreign < QUIET {
-            break;
-        }
-    }
-    best.ok_or_else(|| "nothing was measured".into())
-}
-
-fn foreign_cores<T>(work: impl FnOnce() -> T) -> (T, f64) {
-    let (all, own, begun) = (busy_seconds(), cpu_seconds(), Instant::now());
-    let result = work();
-    let foreign = (busy_seconds() - all) - (cpu_seconds() - own);
-    (result, foreign / begun.elapsed().as_secs_f64())
-}
-
-/// Seconds that all processors were busy since the start of the machine: user, nice, system, interrupts, stolen.
-fn busy_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
-    let ticks = stat.lines().next().unwrap_or_default().split_whitespace().skip(1);
-    let ticks: Vec<f64> = ticks.filter_map(|number| number.parse().ok()).collect();
-    [0, 1, 2, 5, 6, 7].iter().filter_map(|&index| ticks.get(index)).sum::<f64>() / 100.0
-}
-
 fn compute(time: Duration) {
     let begun = Instant::now();
     let mut value = 1u64;
@@ -241,17 +208,6 @@ fn compute(time: Duration) {
             value = black_box(value.wrapping_mul(6364136223846793005).wrapping_add(1));
         }
     }
-}
-
-fn cpu_seconds() -> f64 {
-    // SAFETY: getrusage fills the struct that it is given, which is plain numbers
-    let usage = unsafe {
-        let mut usage: libc::rusage = std::mem::zeroed();
-        libc::getrusage(libc::RUSAGE_SELF, &mut usage);
-        usage
-    };
-    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 * 1e-6;
-    seconds(usage.ru_utime) + seconds(usage.ru_stime)
 }
 
 fn median(values: &[f64]) -> f64 {

@@ -42,7 +42,7 @@ fn cycle(folder: &std::path::Path, turn: usize) {
         drop(lease.take());
         lease = Some(stream.next(place % 12, Wait::default()).unwrap());
     }
-    if turn % 2 == 0 {
+    if turn.is_multiple_of(2) {
         stream.close();
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::clock::{Clock, Counts};
 use super::lease::Lease;
 use super::lock;
+use super::prompt::wake_promptly;
 use super::queue::{Next, Queue};
 use super::reader::Reader;
 use super::region::Region;
@@ -184,6 +185,7 @@ impl Shared {
 
     /// What each reading thread does until the stream closes.
     fn read_ahead(&self) {
+        wake_promptly();
         let mut state = lock(&self.state);
         while !state.closed {
             let Some((number, place, slot)) = state.queue.start() else {

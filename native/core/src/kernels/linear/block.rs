@@ -60,8 +60,8 @@ impl<E: Decode, const R: usize> Job for Group<'_, E, R> {
     #[inline(always)]
     fn run<S: Lanes>(self, s: S) {
         let mut next = self.outputs.start;
+        // more at once would use more registers, and rows a power of two apart crowd the same sets of the L1 cache
         match (S::WIDE, R) {
-            (true, 2) => self.outputs::<S, 8>(s, &mut next),
             (true, _) | (false, 1) => self.outputs::<S, 4>(s, &mut next),
             (false, 2) => self.outputs::<S, 2>(s, &mut next),
             _ => {}
