@@ -2,6 +2,7 @@ import { availableParallelism, totalmem } from 'node:os'
 import type { Command } from 'commander'
 import { knownFamilies } from '../../models/registry.js'
 import { formatBytes } from '../core/bytes.js'
+import { findAddon } from '../engines/native/addon.js'
 import { INSTALL_RUNTIME } from '../engines/onnx.js'
 import { defaultStorePath } from '../store/layout.js'
 import { print, table } from './output.js'
@@ -23,9 +24,18 @@ export function addDoctorCommand(program: Command): void {
         cores: availableParallelism(),
         memory: formatBytes(totalmem()),
         store: defaultStorePath(),
+        native: nativeState(),
         onnxruntime,
+        processMemory: formatBytes(process.memoryUsage.rss()),
         families: knownFamilies().join(', '),
       }
       print(options.json ? JSON.stringify(facts) : table(Object.entries(facts).map(([name, value]) => [name, String(value)])))
     })
+}
+
+/** The native engine's instructions, best first, or why it is not there and what adds it. */
+function nativeState(): string {
+  const addon = findAddon()
+  if (!(addon instanceof Error)) return `present: ${addon.instructionSets().join(', ')}`
+  return 'absent, so models run in ONNX Runtime: install Rust (cargo), then npm rebuild module-assets'
 }
