@@ -1,6 +1,6 @@
 import { Tensor } from 'onnxruntime-common'
 import { AssetError } from '../core/errors.js'
-import { type PassQueue, positive, type TextFiles } from './generate.js'
+import { positive, type TextFiles } from './generate.js'
 import type { LoadedModel } from './loaded-model.js'
 
 const BATCH = 32
@@ -12,7 +12,6 @@ const BATCH = 32
 export async function embed(
   model: LoadedModel,
   { tokenizer, config }: TextFiles,
-  queue: PassQueue,
   texts: readonly string[],
   signal: AbortSignal,
 ): Promise<Float32Array[]> {
@@ -39,7 +38,7 @@ export async function embed(
       ['input_ids', new Tensor('int64', ids, dims)],
       ['attention_mask', new Tensor('int64', mask, dims)],
     ])
-    const outputs = await queue.run(() => model.forward(feeds, { signal }))
+    const outputs = await model.forward(feeds, { signal })
     const pooled = outputs.get('sentence_embedding')!
     const size = pooled.dims.at(-1)!
     for (const [row, { at }] of batch.entries()) vectors[at] = (pooled.data as Float32Array).slice(row * size, (row + 1) * size)

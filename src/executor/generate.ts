@@ -45,17 +45,6 @@ export function positive(json: Json, key: string, file = 'config.json'): number 
   return value as number | undefined
 }
 
-/** Runs passes one after the other, first come first served; so several generations take turns token by token. */
-export class PassQueue {
-  private tail: Promise<unknown> = Promise.resolve()
-
-  run<T>(pass: () => Promise<T>): Promise<T> {
-    const result = this.tail.then(pass)
-    this.tail = result.catch(() => undefined)
-    return result
-  }
-}
-
 /**
  * Generates token by token. Ends at `maxTokens`, an end-of-sequence token, a stop text, or the model's context length;
  * however it ends, the cache is freed.
@@ -64,7 +53,6 @@ export class PassQueue {
 export async function* generate(
   model: LoadedModel,
   files: TextFiles,
-  queue: PassQueue,
   prompt: Prompt,
   options: GenerateOptions,
   signal: AbortSignal,
@@ -83,13 +71,12 @@ export async function* generate(
     onBytes(now - bytes)
     bytes = now
   }
-  const pass = (some: readonly number[]) =>
-    queue.run(async () => {
-      throwIfAborted(signal, 'generate')
-      const logits = await session.pass(some, { signal })
-      count(session.bytes)
-      return logits
-    })
+  const pass = async (some: readonly number[]) => {
+    const logits = await session.pass(some, { signal })
+    throwIfAborted(signal, 'generate')
+    count(session.bytes)
+    return logits
+  }
   try {
     let pending = ids
     for (let made = 0; made < maxTokens && ids.length + made < room; made++) {

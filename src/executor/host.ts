@@ -6,7 +6,7 @@ import { type OpenAsset, openAsset } from '../store/open-asset.js'
 import { Store } from '../store/store.js'
 import { Tokenizer } from '../text/tokenizer.js'
 import { embed } from './embed.js'
-import { type Generated, generate, PassQueue, type TextFiles } from './generate.js'
+import { type Generated, generate, type TextFiles } from './generate.js'
 import { Loader } from './load.js'
 import type { LoadedModel } from './loaded-model.js'
 import type { Calls, GraphValue, ModelFacts, ModelStats } from './protocol.js'
@@ -33,10 +33,9 @@ export interface CallContext {
   readonly onProgress: (done: number, total: number) => void
 }
 
-/** All models of the process, their one residency, engine and queue of passes; lives in the worker thread. */
+/** All models of the process, their weights and engines; lives in the worker thread. */
 export class Host {
   private readonly loader = new Loader()
-  private readonly queue = new PassQueue()
   private readonly models = new Map<number, Hosted>()
   private readonly streams = new Map<number, Stream>()
   private lastId = 0
@@ -63,7 +62,7 @@ export class Host {
       run: async ({ model, feeds }, { signal }) => {
         const { model: loaded } = this.hosted(model)
         const tensors = new Map(feeds.map(([name, plain]) => [name, toTensor(plain, `the input ${name}`)]))
-        const outputs = await this.queue.run(() => loaded.forward(tensors, { signal }))
+        const outputs = await loaded.forward(tensors, { signal })
         return [...outputs].map(([name, tensor]) => [name, toPlain(tensor)])
       },
       startGenerate: async ({ model, prompt, options }) => {
@@ -73,7 +72,7 @@ export class Host {
           owner.stateBytes += difference
         }
         const id = ++this.lastId
-        const items = generate(owner.model, owner.files, this.queue, prompt, options, controller.signal, onBytes)
+        const items = generate(owner.model, owner.files, prompt, options, controller.signal, onBytes)
         this.streams.set(id, { owner, items, controller })
         owner.streams.add(id)
         return id
@@ -98,7 +97,7 @@ export class Host {
       endGenerate: async ({ stream }) => this.endStream(stream),
       embed: async ({ model, texts }, { signal }) => {
         const { model: loaded, files } = this.hosted(model)
-        return embed(loaded, files, this.queue, texts, signal)
+        return embed(loaded, files, texts, signal)
       },
       stats: async ({ model }) => statsOf(this.hosted(model)),
       resident: async ({ model }) => {
@@ -111,7 +110,7 @@ export class Host {
         this.models.delete(model)
         hosted.closed = true
         for (const stream of [...hosted.streams]) await this.endStream(stream)
-        await this.queue.run(() => hosted.model.close())
+        await hosted.model.close()
         await hosted.model.asset.close()
       },
     }

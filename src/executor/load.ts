@@ -11,12 +11,12 @@ import type { OpenAsset } from '../store/open-asset.js'
 import type { LoadedModel } from './loaded-model.js'
 import { NativeModel } from './native-model.js'
 import { OnnxModel } from './onnx-model.js'
+import { PassQueue } from './pass-queue.js'
 import type { LoadSettings } from './settings.js'
 
-/** Loads models; those in ONNX Runtime share one engine and the weights in memory. */
+/** Loads models; those in ONNX Runtime share one engine, its thread, and the weights in memory. */
 export class Loader {
-  private readonly residency = new Residency()
-  private readonly onnx = new OnnxEngine()
+  private readonly onnx = { engine: new OnnxEngine(), residency: new Residency(), queue: new PassQueue() }
 
   /** @throws AssetError 'UNSUPPORTED' for an asset without a graph or an engine that can't run it, 'BUDGET_TOO_SMALL', 'BAD_INPUT', 'MISSING', 'ENGINE' */
   async load(asset: OpenAsset, settings: LoadSettings): Promise<LoadedModel> {
@@ -27,7 +27,7 @@ export class Loader {
     const budgetOf = (total: number) => (memory === 'auto' ? Math.max(1, Math.min(Math.floor(freeMemory() * 0.6), total)) : memory)
     const program = nativeProgram(index, settings.engine)
     if (program) return NativeModel.load(asset, index, program, budgetOf, settings)
-    return OnnxModel.load(asset, index, this.onnx, this.residency, budgetOf, settings)
+    return OnnxModel.load(asset, index, this.onnx, budgetOf, settings)
   }
 }
 

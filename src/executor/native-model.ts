@@ -17,6 +17,7 @@ import type { GraphIndex } from '../graph/cut.js'
 import type { TilePlan } from '../plan/tiles.js'
 import type { OpenAsset } from '../store/open-asset.js'
 import type { WeightCounters } from './counters.js'
+import { DecodeTurns } from './decode-turns.js'
 import { completeFeeds, type Values } from './feeds.js'
 import type { LoadedModel, PassOptions, Session } from './loaded-model.js'
 import { lastLogits } from './onnx-session.js'
@@ -39,6 +40,13 @@ export class NativeModel implements LoadedModel {
   private passes = 0
   private passMs = 0
   private closed = false
+  private readonly turns = new DecodeTurns<NativeSession>((steps, signal) =>
+    this.next(
+      steps.map(({ session }) => session),
+      steps.map(({ id }) => [id]),
+      signal,
+    ),
+  )
 
   private constructor(
     readonly asset: OpenAsset,
@@ -72,12 +80,16 @@ export class NativeModel implements LoadedModel {
 
   async forward(given: Values, options: PassOptions): Promise<Values> {
     const feeds = [...completeFeeds(this.index, given)].map(([name, tensor]) => toNative(name, tensor))
-    return new Map((await this.run(feeds, [], false, options)).map((tensor) => [tensor.name, fromNative(tensor)]))
+    const outputs = await this.turns.pass(() => this.run(feeds, [], false, options))
+    return new Map(outputs.map((tensor) => [tensor.name, fromNative(tensor)]))
   }
 
   session(): Session {
     const session = this.model.session()
-    const pass = (ids: readonly number[], options: PassOptions) => this.next(session, ids, options)
+    const pass = async (ids: readonly number[], { signal }: PassOptions) => {
+      if (ids.length === 1 && session.length > 0) return this.turns.step(session, ids[0]!, signal)
+      return (await this.turns.pass(() => this.next([session], [ids], signal)))[0]!
+    }
     return {
       get bytes() {
         return session.bytes
@@ -87,23 +99,32 @@ export class NativeModel implements LoadedModel {
     }
   }
 
-  private async next(session: NativeSession, ids: readonly number[], options: PassOptions): Promise<Float32Array> {
-    const past = session.length
-    const row = (values: Iterable<number>) => BigInt64Array.from(values, BigInt)
+  /** The last logits of each sequence after `rows` of new tokens, as many for each; shorter sequences count as padded on the left. */
+  private async next(
+    sessions: readonly NativeSession[],
+    rows: readonly (readonly number[])[],
+    signal?: AbortSignal,
+  ): Promise<Float32Array[]> {
+    const count = rows[0]!.length
+    const pasts = sessions.map(({ length }) => length)
+    const total = Math.max(...pasts) + count
+    const each = (width: number, at: (row: number, column: number) => number) =>
+      BigInt64Array.from({ length: rows.length * width }, (_, i) => BigInt(at(Math.floor(i / width), i % width)))
     const made: Record<string, () => BigInt64Array> = {
-      input_ids: () => row(ids),
-      attention_mask: () => new BigInt64Array(past + ids.length).fill(1n),
-      position_ids: () => row(ids.map((_, at) => past + at)),
-      token_type_ids: () => new BigInt64Array(ids.length),
+      input_ids: () => each(count, (row, column) => rows[row]![column]!),
+      attention_mask: () => each(total, (row, column) => (column < total - count - pasts[row]! ? 0 : 1)),
+      position_ids: () => each(count, (row, column) => pasts[row]! + column),
+      token_type_ids: () => each(count, () => 0),
     }
     const feeds = this.program.inputs.map(({ name }): NamedTensor => {
       const data = made[name]?.()
       if (!data) throw new AssetError('UNSUPPORTED', `Cannot generate: the model has the input ${name}`)
-      return { name, dims: [1, data.length], i64: data }
+      return { name, dims: [rows.length, data.length / rows.length], i64: data }
     })
-    const outputs = await this.run(feeds, [session], true, options)
+    const outputs = await this.run(feeds, [...sessions], true, { signal })
     const logits = outputs.find(({ name }) => name === 'logits')
-    return lastLogits(logits && fromNative(logits))
+    const all = lastLogits(logits && fromNative(logits), rows.length)
+    return rows.map((_, row) => all.subarray((row * all.length) / rows.length, ((row + 1) * all.length) / rows.length))
   }
 
   private async run(feeds: NamedTensor[], sessions: NativeSession[], lastOnly: boolean, { signal }: PassOptions): Promise<NamedTensor[]> {

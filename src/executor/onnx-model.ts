@@ -11,9 +11,17 @@ import type { WeightCounters } from './counters.js'
 import { completeFeeds, type Values } from './feeds.js'
 import type { LoadedModel, PassOptions, Session } from './loaded-model.js'
 import { OnnxSession } from './onnx-session.js'
+import type { PassQueue } from './pass-queue.js'
 import type { LoadSettings } from './settings.js'
 import { elementSize, tensorOver, toTensor } from './tensors.js'
 import { WeightFiles } from './weight-files.js'
+
+/** What all models in ONNX Runtime share. */
+export interface OnnxParts {
+  readonly engine: Engine
+  readonly residency: Residency
+  readonly queue: PassQueue
+}
 
 /** A model in ONNX Runtime: its graph cut into steps, each segment a session without weights, its weights within a budget. */
 export class OnnxModel implements LoadedModel {
@@ -30,6 +38,7 @@ export class OnnxModel implements LoadedModel {
     private readonly weights: Weights,
     private readonly files: WeightFiles,
     private readonly prepared: ReadonlyMap<SegmentStep, PreparedSegment>,
+    private readonly queue: PassQueue,
   ) {
     const lastUse = new Map<string, number>()
     for (const [at, step] of plan.steps.entries())
@@ -41,8 +50,7 @@ export class OnnxModel implements LoadedModel {
   static async load(
     asset: OpenAsset,
     index: GraphIndex,
-    engine: Engine,
-    residency: Residency,
+    { engine, residency, queue }: OnnxParts,
     budgetOf: (total: number) => number,
     { onProgress, signal }: LoadSettings,
   ): Promise<OnnxModel> {
@@ -56,15 +64,15 @@ export class OnnxModel implements LoadedModel {
       throwIfAborted(signal, 'load the model')
       onProgress?.(at + 1, segments.length)
     }
-    return new OnnxModel(asset, index, plan, new Weights(residency, plan.residency, files.sources), files, prepared)
+    return new OnnxModel(asset, index, plan, new Weights(residency, plan.residency, files.sources), files, prepared, queue)
   }
 
   forward(given: Values, options: PassOptions): Promise<Values> {
-    return this.pass(given, false, options)
+    return this.inTurn(given, false, options)
   }
 
   session(): Session {
-    return new OnnxSession((feeds, options) => this.pass(feeds, true, options))
+    return new OnnxSession((feeds, options) => this.inTurn(feeds, true, options))
   }
 
   isResident(name: string): boolean {
@@ -77,8 +85,13 @@ export class OnnxModel implements LoadedModel {
     return { budgetBytes: budget, pinnedBytes, streamedBytesPerPass: bytesPerPass, ...this.weights.stats, computeMs, passes }
   }
 
+  private inTurn(given: Values, lastOnly: boolean, options: PassOptions): Promise<Values> {
+    return this.queue.run(() => this.pass(given, lastOnly, options))
+  }
+
   /** `lastOnly` computes the output head for the last position of each sequence alone. */
   private async pass(given: Values, lastOnly: boolean, { signal }: PassOptions): Promise<Values> {
+    throwIfAborted(signal, 'run the model')
     const values = completeFeeds(this.index, given)
     await this.weights.beginPass()
     const keep = new Set(this.index.outputs.map(({ name }) => name))
@@ -138,7 +151,7 @@ export class OnnxModel implements LoadedModel {
   }
 
   async close(): Promise<void> {
-    await this.weights.close()
+    await this.queue.run(() => this.weights.close())
   }
 }
 

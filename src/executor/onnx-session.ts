@@ -26,9 +26,9 @@ export class OnnxSession implements Session {
   }
 }
 
-/** The last row (vocabulary) of logits (1, sequence, vocabulary). @throws AssetError 'ENGINE' where there are none */
-export function lastLogits(logits: Tensor | undefined): Float32Array {
+/** The last rows of logits (rows, sequence, vocabulary), of one sequence unless said otherwise. @throws AssetError 'ENGINE' where there are none */
+export function lastLogits(logits: Tensor | undefined, rows = 1): Float32Array {
   if (logits?.type !== 'float32') throw new AssetError('ENGINE', 'Cannot generate: the model gave no logits of float32')
   const data = logits.data as Float32Array
-  return data.subarray(data.length - logits.dims.at(-1)!)
+  return data.subarray(data.length - rows * logits.dims.at(-1)!)
 }

@@ -43,6 +43,60 @@ describe.runIf(here)('the native engine', () => {
     expect(among.get('logits')!.subarray(7 * size, 8 * size)).toEqual(alone.get('logits'))
   })
 
+  it('reads the weights once for all who generate at the same time, and gives each what it would get alone', async () => {
+    const cid = await assets.cid('stories260k')
+    const { minimum } = await plan(cid, { store: assets.store, engine: 'native' })
+    await using model = await loadModel(cid, { store: assets.store, engine: 'native', memory: minimum })
+    const prompts = Array.from({ length: 20 }, (_, at) => [
+      1,
+      ...Array.from({ length: 1 + ((at * 7) % 13) }, (_, i) => 3 + ((at * 31 + i * 17) % 500)),
+    ])
+    const tokens = async (prompt: number[]) => {
+      const ids: number[] = []
+      for await (const { tokenId } of model.generate(prompt, { maxTokens: 30, ignoreEos: true })) ids.push(tokenId)
+      return ids
+    }
+    const alone: number[][] = []
+    for (const prompt of prompts) alone.push(await tokens(prompt))
+    const before = await model.stats()
+    expect(await Promise.all(prompts.map(tokens))).toEqual(alone)
+    const after = await model.stats()
+    // 20 prompts, then 29 more tokens each, of which at most 16 share a pass
+    expect(after.passes - before.passes).toBeLessThan(20 + (29 * 20) / 4)
+    expect(after.passes - before.passes).toBeGreaterThanOrEqual(20 + (29 * 20) / 16)
+    expect(after.tokens - before.tokens).toBe(600)
+    expect(after.stateBytes).toBe(0)
+  })
+
+  it('of those who share a pass, one that leaves or aborts does not disturb the others', async () => {
+    const cid = await assets.cid('stories260k')
+    await using model = await loadModel(cid, { store: assets.store, engine: 'native' })
+    const tokens = async (leaveAt: number, signal?: AbortSignal, abort?: () => void) => {
+      const ids: number[] = []
+      for await (const { tokenId } of model.generate([1, 403, 407], { maxTokens: 40, ignoreEos: true, signal })) {
+        ids.push(tokenId)
+        if (ids.length === leaveAt) {
+          if (!abort) break
+          abort()
+        }
+      }
+      return ids
+    }
+    const wanted = await tokens(40)
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: 12 }, (_, at) => {
+        const controller = new AbortController()
+        if (at % 3 === 0) return tokens(5 + at, controller.signal, () => controller.abort())
+        return tokens(at % 3 === 1 ? 5 + at : 40)
+      }),
+    )
+    for (const [at, outcome] of outcomes.entries()) {
+      if (at % 3 === 0) expect(outcome).toMatchObject({ status: 'rejected', reason: { code: 'ABORTED' } })
+      else expect(outcome).toMatchObject({ status: 'fulfilled', value: at % 3 === 1 ? wanted.slice(0, 5 + at) : wanted })
+    }
+    expect((await model.stats()).stateBytes).toBe(0)
+  })
+
   it('closed in the middle of a pass, it ends with a typed error and the process goes on', async () => {
     const cid = await assets.cid('stories260k')
     for (let round = 0; round < 5; round++) {
