@@ -147,7 +147,7 @@ export class NativeModel implements LoadedModel {
 
   counters(): WeightCounters {
     const { budget, pinnedBytes, bytesPerPass, slots, slotBytes } = this.plan
-    const { bytesRead, diskBytes, hits, waits, waitedMs } = this.model.stats()
+    const { bytesRead, diskBytes, hits, waits, waitedMs, diskIdleMs } = this.model.stats()
     const residentBytes = this.closed ? 0 : pinnedBytes + slots * slotBytes
     return {
       budgetBytes: budget,
@@ -162,6 +162,7 @@ export class NativeModel implements LoadedModel {
       waitMs: waitedMs,
       computeMs: this.passMs - waitedMs,
       passes: this.passes,
+      diskIdleMs,
     }
   }
 
