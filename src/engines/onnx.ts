@@ -9,15 +9,26 @@ type Runtime = typeof import('onnxruntime-node')
 /** The command that adds ONNX Runtime, in the version that this engine was tested with. */
 export const INSTALL_RUNTIME = 'npm install onnxruntime-node@1.30.0 --onnxruntime-node-install=skip'
 
+// Its errors come as exceptions; its own lines would stand beside ours on stderr.
+const FATAL = 4
+
 /** Loads ONNX Runtime, which is optional. @throws AssetError 'MISSING' with the command that adds it */
 export async function loadRuntime(): Promise<Runtime> {
   try {
-    return await import('onnxruntime-node')
+    const runtime = await import('onnxruntime-node')
+    runtime.env.logLevel = 'fatal'
+    return runtime
   } catch (cause) {
     throw new AssetError('MISSING', `Cannot run models: onnxruntime-node is not installed; add it with: ${INSTALL_RUNTIME}`, {
       cause,
     })
   }
+}
+
+/** The runtime's own message, which may hold its source paths and names of any length, as a part of one line. */
+function reason(cause: unknown): string {
+  const text = (cause instanceof Error ? cause.message : String(cause)).replaceAll(/\s+/g, ' ').trim()
+  return text.length > 300 ? `${text.slice(0, 300)}...` : text
 }
 
 /**
@@ -45,7 +56,7 @@ export class OnnxEngine implements Engine {
           const results = await session.run(feeds)
           return session.outputNames.map((name) => results[name] as Tensor)
         } catch (cause) {
-          throw new AssetError('ENGINE', `Cannot compute a segment: ${cause instanceof Error ? cause.message : cause}`, { cause })
+          throw new AssetError('ENGINE', `Cannot compute a segment: ${reason(cause)}`, { cause })
         }
       },
     }
@@ -61,14 +72,12 @@ export class OnnxEngine implements Engine {
         graphOptimizationLevel: 'extended',
         enableCpuMemArena: false,
         enableMemPattern: false,
-        logSeverityLevel: 3,
+        logSeverityLevel: FATAL,
         // Threads that spin for work keep the event loop, and those that read, from the cores.
         extra: { session: { intra_op: { allow_spinning: '0' } } },
       })
     } catch (cause) {
-      throw new AssetError('ENGINE', `Cannot prepare a segment for ONNX Runtime: ${cause instanceof Error ? cause.message : cause}`, {
-        cause,
-      })
+      throw new AssetError('ENGINE', `Cannot prepare a segment for ONNX Runtime: ${reason(cause)}`, { cause })
     }
   }
 

@@ -117,7 +117,7 @@ export class NativeModel implements LoadedModel {
       token_type_ids: () => each(count, () => 0),
     }
     const feeds = this.program.inputs.map(({ name }): NamedTensor => {
-      const data = made[name]?.()
+      const data = Object.hasOwn(made, name) ? made[name]!() : undefined
       if (!data) throw new AssetError('UNSUPPORTED', `Cannot generate: the model has the input ${name}`)
       return { name, dims: [rows.length, data.length / rows.length], i64: data }
     })

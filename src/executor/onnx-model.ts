@@ -1,7 +1,8 @@
 import type { Tensor } from 'onnxruntime-common'
 import { AssetError, throwIfAborted } from '../core/errors.js'
 import type { Engine, PreparedSegment } from '../engines/engine.js'
-import { cutGraph, elementType, type GraphIndex } from '../graph/cut.js'
+import { cutGraph, type GraphIndex } from '../graph/cut.js'
+import { shown } from '../graph/names.js'
 import { type Plan, planGraph } from '../plan/plan.js'
 import type { GatherStep, SegmentStep } from '../plan/steps.js'
 import type { Residency } from '../residency/residency.js'
@@ -129,18 +130,18 @@ export class OnnxModel implements LoadedModel {
   }
 
   /** The rows of a table that ids (...) name, as (..., width). @throws AssetError 'BAD_INPUT' for an id outside the table */
-  private async gather({ table, ids, output }: GatherStep, wanted: Tensor): Promise<Tensor> {
+  private async gather({ table, ids }: GatherStep, wanted: Tensor): Promise<Tensor> {
     const { tensor, data } = this.index.weights.get(table)!
     const [count, ...row] = tensor.dims.map(Number) as [number, ...number[]]
     const rows = Array.from(wanted.data as BigInt64Array, Number)
     for (const id of rows)
       if (!(id >= 0 && id < count))
-        throw new AssetError('BAD_INPUT', `Cannot run the model: ${ids} holds ${id}, ${table} has ${count} rows`)
+        throw new AssetError('BAD_INPUT', `Cannot run the model: ${shown(ids)} holds ${id}, ${shown(table)} has ${count} rows`)
     const rowBytes = row.reduce((product, dim) => product * dim, elementSize(tensor.dataType))
     const bytes = await this.weights.rows(table, rows, rowBytes, (id, target) =>
       this.files.read(data.location, target, data.offset + id * rowBytes),
     )
-    return tensorOver(elementType(this.index, output), bytes, [...wanted.dims, ...row])
+    return tensorOver(tensor.dataType, bytes, [...wanted.dims, ...row])
   }
 
   /** Lets messages in (an abort, say) now and then: ONNX Runtime keeps the thread while it computes. */

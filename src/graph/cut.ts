@@ -15,7 +15,9 @@ import {
   type ValueInfoProto,
   ValueInfoProtoSchema,
 } from './generated/onnx_pb.js'
+import { shown } from './names.js'
 import { serializeGraph } from './parse.js'
+import { checkGraph } from './validate.js'
 
 // BitCast, which turns the 16-bit integers that JavaScript can hold into BFLOAT16, came with opset 26.
 const BITCAST_OPSET = 26n
@@ -41,9 +43,10 @@ export interface GraphIndex {
   readonly types: ReadonlyMap<string, TypeProto>
 }
 
-/** Sorts the names of a parsed graph. @throws AssetError 'UNSUPPORTED' for nodes that hold graphs of their own */
+/** Checks a parsed graph and sorts its names. @throws AssetError 'BAD_INPUT' | 'UNSUPPORTED' for one that can't be run */
 export function indexGraph(model: ModelProto): GraphIndex {
   const graph = model.graph!
+  checkGraph(graph)
   const weights = new Map<string, Weight>()
   const constants = new Map<string, TensorProto>()
   for (const tensor of graph.initializer) {
@@ -54,11 +57,6 @@ export function indexGraph(model: ModelProto): GraphIndex {
   const inputs = graph.input.filter(({ name }) => !weights.has(name) && !constants.has(name))
   const types = new Map<string, TypeProto>()
   for (const { name, type } of [...inputs, ...graph.valueInfo, ...graph.output]) if (type) types.set(name, type)
-  for (const node of graph.node) {
-    if (node.attribute.some(({ g, graphs }) => g || graphs.length > 0)) {
-      throw new AssetError('UNSUPPORTED', `Cannot run the graph: node ${node.name} (${node.opType}) holds a graph of its own`)
-    }
-  }
   return { model, nodes: graph.node, inputs, outputs: graph.output, weights, constants, types }
 }
 
@@ -67,7 +65,8 @@ export function elementType(index: GraphIndex, name: string): number {
   const weight = index.weights.get(name)
   if (weight) return weight.tensor.dataType
   const type = index.types.get(name)?.value
-  if (type?.case !== 'tensorType') throw new AssetError('UNSUPPORTED', `Cannot run the graph: it does not say the element type of ${name}`)
+  if (type?.case !== 'tensorType')
+    throw new AssetError('UNSUPPORTED', `Cannot run the graph: it does not say the element type of ${shown(name)}`)
   return type.value.elemType
 }
 

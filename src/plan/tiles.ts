@@ -39,6 +39,8 @@ export interface TilePlan {
 const SLOTS = 8
 const FEWEST_SLOTS = 3
 const TILE = 1024 * 1024
+// A terabyte of the largest.
+const TILES = 2 ** 20
 
 /**
  * Cuts the matrices of a pass, in the order of their first use, into tiles of whole rows, about 1 MiB or less where the
@@ -51,7 +53,7 @@ export function planTiles(uses: readonly MatrixUse[], vectorBytes: number, budge
   const matrices = [...new Map(uses.map((use) => [use.name, use])).values()]
   const matrixBytes = sum(matrices.map(({ rows, rowBytes }) => rows * rowBytes))
   const total = vectorBytes + matrixBytes
-  const smallest = Math.max(0, ...matrices.map((matrix) => slotOf(matrix, tileRows(matrix, PAGE))))
+  const smallest = slotFor(matrices, PAGE)
   const minimum = Math.min(total, vectorBytes + FEWEST_SLOTS * smallest)
   if (budget < minimum) {
     throw new AssetError(
@@ -61,20 +63,20 @@ export function planTiles(uses: readonly MatrixUse[], vectorBytes: number, budge
   }
   const plan = { budget, minimum, total }
   if (total <= budget) {
-    const tiles = new Map(matrices.map((matrix) => [matrix.name, cut(matrix, TILE, () => true)]))
+    const tiles = cutAll(matrices, TILE, () => true)
     return { ...plan, tiles, pinnedBytes: total, bytesPerPass: 0, slots: 0, slotBytes: 0 }
   }
   const room = budget - vectorBytes
   // A quarter of a small budget for what streams, so that pinning the rest still pays.
   const size = Math.min(TILE, Math.max(PAGE, Math.floor(room / 4 / SLOTS)))
-  const slotBytes = Math.max(...matrices.map((matrix) => slotOf(matrix, tileRows(matrix, size))))
+  const slotBytes = slotFor(matrices, size)
   const slots = Math.max(FEWEST_SLOTS, Math.min(SLOTS, Math.floor(room / 2 / slotBytes)))
   const pin = evenly((room - slots * slotBytes) / matrixBytes, room - slots * slotBytes)
-  const tiles = new Map(matrices.map((matrix) => [matrix.name, cut(matrix, size, (rows) => pin(rows * matrix.rowBytes))]))
-  const bytesOf = (use: MatrixUse, pinned: boolean) =>
-    sum(tiles.get(use.name)!.map((tile) => (tile.pinned === pinned ? tile.rows * use.rowBytes : 0)))
-  const pinnedBytes = vectorBytes + sum(matrices.map((matrix) => bytesOf(matrix, true)))
-  return { ...plan, tiles, pinnedBytes, bytesPerPass: sum(uses.map((use) => bytesOf(use, false))), slots, slotBytes }
+  const tiles = cutAll(matrices, size, pin)
+  const pinned = new Map(matrices.map(({ name, rowBytes }) => [name, pinnedRows(tiles.get(name)!) * rowBytes]))
+  const pinnedBytes = vectorBytes + sum([...pinned.values()])
+  const bytesPerPass = sum(uses.map(({ name, rows, rowBytes }) => rows * rowBytes - pinned.get(name)!))
+  return { ...plan, tiles, pinnedBytes, bytesPerPass, slots, slotBytes }
 }
 
 /** Says of one run of bytes after the other whether it is in: about `share` of all of them, never more than `most`. */
@@ -97,19 +99,36 @@ function tileRows({ rows, rowBytes }: MatrixUse, size: number): number {
   return Math.min(rows, wanted >= aligned ? wanted - (wanted % aligned) : wanted)
 }
 
-function cut(matrix: MatrixUse, size: number, isPinned: (rows: number) => boolean): Tile[] {
-  const step = tileRows(matrix, size)
-  return Array.from({ length: Math.ceil(matrix.rows / step) }, (_, at) => {
-    const rows = Math.min(step, matrix.rows - at * step)
-    return { rows, pinned: isPinned(rows) }
+/** @throws AssetError 'LIMIT' for more tiles than anybody has matrices for */
+function cutAll(matrices: readonly MatrixUse[], size: number, isPinned: (bytes: number) => boolean): Map<string, Tile[]> {
+  const count = sum(matrices.map((matrix) => Math.ceil(matrix.rows / tileRows(matrix, size))))
+  if (count > TILES)
+    throw new AssetError('LIMIT', `Cannot plan the weights: they make ${count} tiles, at most ${TILES} are kept track of; give more memory`)
+  return new Map(matrices.map((matrix) => [matrix.name, cut(matrix, tileRows(matrix, size), isPinned)]))
+}
+
+function cut({ rows, rowBytes }: MatrixUse, step: number, isPinned: (bytes: number) => boolean): Tile[] {
+  return Array.from({ length: Math.ceil(rows / step) }, (_, at) => {
+    const some = Math.min(step, rows - at * step)
+    return { rows: some, pinned: isPinned(some * rowBytes) }
   })
 }
 
+function pinnedRows(tiles: readonly Tile[]): number {
+  return sum(tiles.map(({ rows, pinned }) => (pinned ? rows : 0)))
+}
+
+/** Bytes of whole pages that any tile of about `size` bytes needs. */
+function slotFor(matrices: readonly MatrixUse[], size: number): number {
+  return matrices.reduce((most, matrix) => Math.max(most, slotOf(matrix, tileRows(matrix, size))), 0)
+}
+
 /** Bytes of whole pages that the largest tile of a matrix needs. */
-function slotOf({ offset, rows, rowBytes }: MatrixUse, step: number): number {
+function slotOf({ rows, rowBytes, offset }: MatrixUse, step: number): number {
   let most = 0
-  // The offset of a tile within its page repeats after at most so many tiles.
-  for (let at = 0; at < Math.min(rows, PAGE * step); at += step) {
+  // After so many tiles, one begins at the same place of its page again.
+  const period = PAGE / gcd(PAGE, step * rowBytes)
+  for (let at = 0; at < Math.min(rows, period * step); at += step) {
     const start = offset + at * rowBytes
     const end = start + Math.min(step, rows - at) * rowBytes
     most = Math.max(most, Math.ceil(end / PAGE) * PAGE - Math.floor(start / PAGE) * PAGE)

@@ -1,6 +1,7 @@
 import { AssetError } from '../../core/errors.js'
 import type { GraphIndex, Weight } from '../../graph/cut.js'
 import { TensorProto_DataType as DataType } from '../../graph/generated/onnx_pb.js'
+import { shown } from '../../graph/names.js'
 import { type MatrixUse, planTiles, type TilePlan } from '../../plan/tiles.js'
 import type { Program } from './program.js'
 
@@ -47,13 +48,13 @@ export function planProgram(index: GraphIndex, program: Program, budgetOf: (tota
 
 /** The plan as the addon reads it: native/core/src/model/spec.rs. `files` are the fragments by their place in the asset. */
 export function specText(index: GraphIndex, program: Program, plan: TilePlan, files: ReadonlyMap<string, NativeFile>): string {
-  const places = [...files.keys()]
+  const places = new Map([...files.keys()].map((location, at) => [location, at]))
   const stored = (name: string) => {
     const { tensor, data } = index.weights.get(name) as Weight
     const dtype = DTYPES.get(tensor.dataType)
     if (!dtype)
-      throw new AssetError('UNSUPPORTED', `Cannot run the graph natively: weight ${name} is of ONNX element type ${tensor.dataType}`)
-    return { file: places.indexOf(data.location), offset: data.offset, dtype: dtype.name, dims: tensor.dims.map(Number) }
+      throw new AssetError('UNSUPPORTED', `Cannot run the graph natively: weight ${shown(name)} is of ONNX element type ${tensor.dataType}`)
+    return { file: places.get(data.location), offset: data.offset, dtype: dtype.name, dims: tensor.dims.map(Number) }
   }
   const { values, nodes, inputs, outputs, caches, head } = program
   return JSON.stringify({
