@@ -11,7 +11,7 @@ import { sumFiles, type WrittenFile, writeFiles } from './file-pool.js'
 import { layoutFragment } from './fragment-codec.js'
 import { planModelAsset } from './model-asset.js'
 import { moduleTree } from './module-tree.js'
-import { sealAsset, type WrittenAsset } from './write-asset.js'
+import { sealAsset, syncFolder, type WrittenAsset } from './write-asset.js'
 
 /**
  * Makes an asset of a folder that holds canonical fragments under `modules/` and the copied files: checks every
@@ -43,7 +43,9 @@ export async function sealFolder(folder: string, options: LongCall & { name?: st
     hashed.push({ path, size: found.size, sums: found, cid: (await fileDag(found)).cid })
   }
   const written = await writeFiles(made, (path) => join(folder, path), options)
-  return sealAsset(plan, [...hashed, ...written], folder)
+  const sealed = await sealAsset(plan, [...hashed, ...written], folder)
+  await syncFolder(folder)
+  return sealed
 }
 
 async function readFragment(folder: string, path: string, tensors: Map<string, TensorRef>): Promise<void> {

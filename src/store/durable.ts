@@ -24,6 +24,16 @@ export async function writeDurably(path: string, bytes: Uint8Array): Promise<voi
   }
 }
 
+/** Makes what a file holds durable. */
+export async function syncFile(path: string): Promise<void> {
+  const handle = await open(path, 'r+')
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
 /** Makes a folder for work in progress that says whose it is. */
 export async function makeStaging(staging: string): Promise<string> {
   const path = join(staging, `${process.pid}-${randomBytes(6).toString('hex')}`)
