@@ -6,7 +6,7 @@ import { type DagNode, fileDag, folderDag } from '../asset/dag.js'
 import { decodeManifest, MANIFEST, type Manifest } from '../asset/manifest.js'
 import type { PlannedAsset } from '../asset/model-asset.js'
 import { type FileSums, sumBytes } from '../asset/sums.js'
-import { type WrittenAsset, writeAsset } from '../asset/write-asset.js'
+import { makeFolder, syncFolder, type WrittenAsset, writeAsset } from '../asset/write-asset.js'
 import { isCid, parseCid } from '../core/cid.js'
 import { AssetError, ioError } from '../core/errors.js'
 import { LIMITS } from '../core/limits.js'
@@ -37,7 +37,7 @@ export class Store {
   static async open(path: string = defaultStorePath()): Promise<Store> {
     const layout = new StoreLayout(path)
     try {
-      for (const folder of [layout.assets, layout.pins, layout.staging]) await mkdir(folder, { recursive: true })
+      for (const folder of [layout.assets, layout.pins, layout.staging]) await makeFolder(folder)
     } catch (error) {
       throw ioError(`open the store ${path}`, error)
     }
@@ -88,12 +88,7 @@ export class Store {
       await mkdir(dirname(target), { recursive: true })
       await writeDurably(target, bytes)
     }
-    await syncFoldersOf([
-      ...touched,
-      ...touched.map((path) => dirname(path)),
-      join(this.layout.root, 'files', '-'),
-      join(this.layout.root, 'nodes', '-'),
-    ])
+    await syncFoldersOf([...touched, ...touched.map((path) => dirname(path)), this.layout.assets])
     const manifestFile = files.find(({ path }) => path === MANIFEST)!
     const entry = { manifest: String(manifestFile.cid), size: manifestFile.size, kind: manifest.kind }
     await writeDurably(this.layout.asset(String(cid)), Buffer.from(`${JSON.stringify(entry)}\n`))
@@ -157,11 +152,16 @@ export class Store {
   /** Keeps an asset from being removed. @throws AssetError 'NOT_FOUND' */
   async pin(cid: string): Promise<void> {
     await this.describe(cid)
-    await writeDurably(this.layout.pin(cid), new Uint8Array(0))
+    // An empty file can't be half-written.
+    await writeFile(this.layout.pin(cid), '', { flag: 'a' }).catch((error: unknown) => {
+      throw ioError(`pin ${cid}`, error)
+    })
+    await syncFolder(this.layout.pins)
   }
 
   async unpin(cid: string): Promise<void> {
     await rm(this.layout.pin(String(parseCid(cid))), { force: true })
+    await syncFolder(this.layout.pins)
   }
 
   /**
@@ -174,6 +174,8 @@ export class Store {
     if (await exists(this.layout.pin(key))) throw new AssetError('BAD_USAGE', `Cannot remove ${key}: it is pinned; unpin it first`)
     return this.exclusively(async () => {
       await rm(this.layout.asset(key), { force: true })
+      // Else a crash could leave the entry of an asset whose files are gone.
+      await syncFolder(this.layout.assets)
       const needed = new Set<string>()
       for (const other of await readdir(this.layout.assets)) {
         // Entries are written under the lock that is held here: a temporary one is what a killed writer left.
