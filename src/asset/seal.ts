@@ -50,7 +50,9 @@ export async function sealFolder(folder: string, options: LongCall & { name?: st
 
 async function readFragment(folder: string, path: string, tensors: Map<string, TensorRef>): Promise<void> {
   const file = await factsOf(join(folder, path))
-  const handle = await open(file.path, 'r')
+  const handle = await open(file.path, 'r').catch((error: unknown) => {
+    throw ioError(`open ${file.path}`, error)
+  })
   try {
     const header = await readSafetensorsHeader(handle, file.size, path)
     const layout = layoutFragment([...header.tensors].map(([name, { dtype, shape }]) => ({ name, dtype, shape })))

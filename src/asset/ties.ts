@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { open } from 'node:fs/promises'
 import type { Config } from '../../models/config.js'
 import { familyOf } from '../../models/registry.js'
-import { throwIfAborted } from '../core/errors.js'
+import { ioError, throwIfAborted } from '../core/errors.js'
 import { LEAF } from '../core/limits.js'
 import { readExactly } from '../core/read.js'
 import type { TensorRef } from '../sources/checkpoint.js'
@@ -30,7 +30,9 @@ export async function untie(
 async function digest({ file, offset, length }: TensorRef, signal: AbortSignal | undefined): Promise<string> {
   const hash = createHash('sha256')
   const buffer = new Uint8Array(Math.min(4 * LEAF, length))
-  const handle = await open(file.path, 'r')
+  const handle = await open(file.path, 'r').catch((error: unknown) => {
+    throw ioError(`read ${file.path}`, error)
+  })
   try {
     for (let at = 0; at < length; at += buffer.byteLength) {
       throwIfAborted(signal, 'compare tied tensors')

@@ -67,7 +67,8 @@ export class Store {
       await this.exclusively(() => this.adopt(written, staging))
       return written
     } finally {
-      await rm(staging, { recursive: true, force: true })
+      // What can't be removed now is swept when this process is gone; it must not hide how the call ended.
+      await rm(staging, { recursive: true, force: true }).catch(() => undefined)
     }
   }
 
