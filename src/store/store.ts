@@ -1,5 +1,6 @@
 import { access, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import type { CID } from 'multiformats/cid'
 import { lock } from 'proper-lockfile'
 import { type DagNode, fileDag, folderDag } from '../asset/dag.js'
@@ -8,7 +9,7 @@ import type { PlannedAsset } from '../asset/model-asset.js'
 import { type FileSums, sumBytes } from '../asset/sums.js'
 import { makeFolder, syncFolder, type WrittenAsset, writeAsset } from '../asset/write-asset.js'
 import { isCid, parseCid } from '../core/cid.js'
-import { AssetError, ioError } from '../core/errors.js'
+import { AssetError, ioError, systemCode } from '../core/errors.js'
 import { LIMITS } from '../core/limits.js'
 import type { LongCall } from '../core/progress.js'
 import { readSmallFile } from '../core/read.js'
@@ -196,7 +197,7 @@ export class Store {
     const path = join(this.path, 'lock')
     try {
       await writeFile(path, '', { flag: 'a' })
-      const release = await lock(path, { stale: 15_000, retries: { retries: 600, minTimeout: 20, maxTimeout: 200 } })
+      const release = await takeLock(path)
       try {
         return await change()
       } finally {
@@ -204,6 +205,25 @@ export class Store {
       }
     } catch (error) {
       throw ioError(`change the store ${this.path}`, error)
+    }
+  }
+}
+
+/**
+ * Waits up to two minutes for another holder; a moment where another took the lock away for stale while it was taken;
+ * and for nothing else: a disk that fails must be told of at once.
+ */
+async function takeLock(path: string): Promise<() => Promise<void>> {
+  const attempts = new Map([
+    ['ELOCKED', 600],
+    ['ENOENT', 5],
+  ])
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await lock(path, { stale: 15_000 })
+    } catch (error) {
+      if (attempt >= (attempts.get(systemCode(error) ?? '') ?? 0)) throw error
+      await setTimeout(Math.min(20 * attempt, 200))
     }
   }
 }
