@@ -51,6 +51,8 @@ async function runTasks<In, Out>(
     }
     const lanes = await Promise.allSettled(Array.from({ length: threads * TASKS_PER_THREAD }, lane))
     for (const outcome of lanes) if (outcome.status === 'rejected') throw outcome.reason
+    // A small asset is one task: what came while it ran was not heard of yet.
+    throwIfAborted(signal, 'write or verify the asset')
   } finally {
     await pool.destroy()
   }

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { mkdir, open, readdir, rename, rm, rmdir } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, readdir, rename, rm, rmdir } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import type { CID } from 'multiformats/cid'
 import { AssetError, ioError, systemCode } from '../core/errors.js'
@@ -63,9 +63,16 @@ export async function intoNewFolder<T>(out: string, fill: (staging: string) => P
   await checkVacant(target)
   return withStaging(target, async (staging) => {
     const result = await fill(staging)
+    // The names inside are safe before the folder has its own, or a crash could leave it with some of its files.
+    await syncTree(staging)
     await rmdir(target).catch(() => undefined)
     await rename(staging, target)
-    await syncFolder(dirname(target))
+    try {
+      await syncFolder(dirname(target))
+    } catch (error) {
+      await rm(target, { recursive: true, force: true })
+      throw error
+    }
     return result
   })
 }
@@ -75,12 +82,13 @@ export async function withStaging<T>(folder: string, use: (staging: string) => P
   const target = resolve(folder)
   const staging = join(dirname(target), `.${basename(target)}.partial-${process.pid}-${randomBytes(4).toString('hex')}`)
   try {
-    await mkdir(staging, { recursive: true })
+    await makeFolder(staging)
     return await use(staging)
   } catch (error) {
     throw ioError(`write the asset folder ${folder}`, error)
   } finally {
-    await rm(staging, { recursive: true, force: true })
+    // What can't be removed must not hide how the call ended.
+    await rm(staging, { recursive: true, force: true }).catch(() => undefined)
   }
 }
 
@@ -94,14 +102,29 @@ async function checkVacant(target: string): Promise<void> {
   throw new AssetError('BAD_USAGE', `Cannot write ${target}: it exists already; name a new folder or remove it first`)
 }
 
+/** Makes a folder and those above it that are missing; their names are durable when this resolves. */
+export async function makeFolder(folder: string): Promise<void> {
+  const first = await mkdir(folder, { recursive: true })
+  if (first === undefined) return
+  for (let made = resolve(folder); made.length >= resolve(first).length; made = dirname(made)) await syncFolder(dirname(made))
+}
+
 /** Makes the names in a folder durable; where a platform can't (Windows), the rename alone has to do. */
 export async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r').catch(() => undefined)
+  let handle: FileHandle | undefined
   try {
-    await handle?.sync()
+    handle = await open(folder, 'r')
+    await handle.sync()
   } catch (error) {
-    if (!['EISDIR', 'EPERM', 'EINVAL'].includes(systemCode(error) ?? '')) throw ioError(`write ${folder}`, error)
+    if (!['EISDIR', 'EPERM', 'EACCES', 'EINVAL'].includes(systemCode(error) ?? '')) throw ioError(`write ${folder}`, error)
   } finally {
     await handle?.close()
   }
+}
+
+/** The same for a folder and all folders in it. */
+async function syncTree(folder: string): Promise<void> {
+  for (const entry of await readdir(folder, { recursive: true, withFileTypes: true }))
+    if (entry.isDirectory()) await syncFolder(join(entry.parentPath, entry.name))
+  await syncFolder(folder)
 }

@@ -23,10 +23,20 @@ export async function writeDurably(path: string, bytes: Uint8Array): Promise<voi
   }
 }
 
+/** Makes what a file holds durable. */
+export async function syncFile(path: string): Promise<void> {
+  const handle = await open(path, 'r+')
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
 /** A folder for work in progress. */
 export interface Staging {
   readonly path: string
-  /** removes it */
+  /** removes it; what can't be removed now is swept when this process is gone, and must not hide how the work ended */
   done(): Promise<void>
 }
 
@@ -35,7 +45,7 @@ export async function makeStaging(staging: string): Promise<Staging> {
   const path = join(staging, randomBytes(9).toString('hex'))
   const release = await mark(path)
   const done = async () => {
-    await rm(path, { recursive: true, force: true })
+    await rm(path, { recursive: true, force: true }).catch(() => undefined)
     await release()
   }
   try {

@@ -6,6 +6,7 @@ import { intoNewFolder, writeAsset } from '../asset/write-asset.js'
 import { AssetError, ioError } from '../core/errors.js'
 import type { LongCall } from '../core/progress.js'
 import { sourceFile } from '../sources/checkpoint.js'
+import { syncFile } from './durable.js'
 import { checkCid, openAsset } from './open-asset.js'
 import type { Store } from './store.js'
 
@@ -50,6 +51,7 @@ export async function getFolder(store: Store, cid: string, out: string): Promise
       const target = join(staging, file.path)
       await mkdir(dirname(target), { recursive: true })
       await copyFile(asset.pathOf(file), target, constants.COPYFILE_FICLONE)
+      await syncFile(target)
     }
   })
 }

@@ -1,12 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import { access, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { lock } from 'proper-lockfile'
 import { type DagNode, fileDag, folderDag } from '../asset/dag.js'
 import { decodeManifest, MANIFEST, type Manifest } from '../asset/manifest.js'
 import type { PlannedAsset } from '../asset/model-asset.js'
 import { type AssetFile, type FileSums, sumBytes } from '../asset/sums.js'
-import { type WrittenAsset, writeAsset } from '../asset/write-asset.js'
+import { makeFolder, syncFolder, type WrittenAsset, writeAsset } from '../asset/write-asset.js'
 import { isCid, parseCid } from '../core/cid.js'
 import { AssetError, ioError, systemCode } from '../core/errors.js'
 import { LIMITS } from '../core/limits.js'
@@ -45,7 +46,7 @@ export class Store {
   static async open(path: string = defaultStorePath()): Promise<Store> {
     const layout = new StoreLayout(path)
     try {
-      for (const folder of [layout.assets, layout.pins, layout.staging]) await mkdir(folder, { recursive: true })
+      for (const folder of [layout.assets, layout.pins, layout.staging]) await makeFolder(folder)
     } catch (error) {
       throw ioError(`open the store ${path}`, error)
     }
@@ -96,12 +97,7 @@ export class Store {
       await mkdir(dirname(target), { recursive: true })
       await writeDurably(target, bytes)
     }
-    await syncFoldersOf([
-      ...touched,
-      ...touched.map((path) => dirname(path)),
-      join(this.layout.root, 'files', '-'),
-      join(this.layout.root, 'nodes', '-'),
-    ])
+    await syncFoldersOf([...touched, ...touched.map((path) => dirname(path)), this.layout.assets])
     const manifestFile = files.find(({ path }) => path === MANIFEST)!
     const entry = { manifest: String(manifestFile.cid), size: manifestFile.size, kind: manifest.kind }
     checkHeld()
@@ -163,11 +159,16 @@ export class Store {
   /** Keeps an asset from being removed. @throws AssetError 'NOT_FOUND' */
   async pin(cid: string): Promise<void> {
     await this.describe(cid)
-    await writeDurably(this.layout.pin(cid), new Uint8Array(0))
+    // An empty file can't be half-written.
+    await writeFile(this.layout.pin(cid), '', { flag: 'a' }).catch((error: unknown) => {
+      throw ioError(`pin ${cid}`, error)
+    })
+    await syncFolder(this.layout.pins)
   }
 
   async unpin(cid: string): Promise<void> {
     await rm(this.layout.pin(String(parseCid(cid))), { force: true })
+    await syncFolder(this.layout.pins)
   }
 
   /**
@@ -220,6 +221,8 @@ export class Store {
         )
       await rm(this.layout.uses(key), { recursive: true, force: true })
       await rm(this.layout.asset(key), { force: true })
+      // Else a crash could leave the entry of an asset whose files are gone.
+      await syncFolder(this.layout.assets)
       const needed = new Set<string>()
       for (const other of await readdir(this.layout.assets)) {
         // Entries are written under the lock that is held here: a temporary one is what a killed writer left.
@@ -250,7 +253,7 @@ export class Store {
     }
     try {
       await writeFile(path, '', { flag: 'a' })
-      const release = await lock(path, { stale: 15_000, retries: { retries: 600, minTimeout: 20, maxTimeout: 200 }, onCompromised })
+      const release = await takeLock(path, onCompromised)
       try {
         return await change(checkHeld)
       } finally {
@@ -258,6 +261,25 @@ export class Store {
       }
     } catch (error) {
       throw ioError(`change the store ${this.path}`, error)
+    }
+  }
+}
+
+/**
+ * Waits up to two minutes for another holder; a moment where another took the lock away for stale while it was taken;
+ * and for nothing else: a disk that fails must be told of at once.
+ */
+async function takeLock(path: string, onCompromised: (error: Error) => void): Promise<() => Promise<void>> {
+  const attempts = new Map([
+    ['ELOCKED', 600],
+    ['ENOENT', 5],
+  ])
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await lock(path, { stale: 15_000, onCompromised })
+    } catch (error) {
+      if (attempt >= (attempts.get(systemCode(error) ?? '') ?? 0)) throw error
+      await setTimeout(Math.min(20 * attempt, 200))
     }
   }
 }
