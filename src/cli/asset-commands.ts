@@ -2,7 +2,8 @@ import type { Command } from 'commander'
 import { type Comparison, compare, fragment, type Inspection, inspect, openStore, seal, verify } from '../api/index.js'
 import { formatBytes } from '../core/bytes.js'
 import { AssetError } from '../core/errors.js'
-import { harmless, note, print, table, withProgress } from './output.js'
+import { harmless } from '../core/one-line.js'
+import { note, print, table, withProgress } from './output.js'
 
 /** Commands that make, look at and check assets: fragment, seal, inspect, verify, ls, rm. */
 export function addAssetCommands(program: Command): void {

@@ -2,10 +2,11 @@ import type { Command } from 'commander'
 import { loadModel, type Model, type ModelStats } from '../api/index.js'
 import { formatBytes } from '../core/bytes.js'
 import { AssetError } from '../core/errors.js'
+import { harmless } from '../core/one-line.js'
 import type { EngineChoice } from '../engines/native/choose.js'
 import { cancellable } from './cancel.js'
 import { engineOption } from './engine-option.js'
-import { harmless, note, print, withProgress } from './output.js'
+import { note, print, withProgress } from './output.js'
 
 interface RunOptions {
   readonly prompt?: string
