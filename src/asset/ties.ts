@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import type { Config } from '../../models/config.js'
 import { familyOf } from '../../models/registry.js'
 import { throwIfAborted } from '../core/errors.js'
@@ -21,21 +20,24 @@ export async function untie(
   for (const [alias, owner] of ties) {
     const [a, b] = [tensors.get(alias), tensors.get(owner)]
     if (!a || !b || a.dtype !== b.dtype || a.length !== b.length || a.shape.join() !== b.shape.join()) continue
-    if ((await digest(a, signal)) === (await digest(b, signal))) kept.delete(alias)
+    if (await sameBytes(a, b, signal)) kept.delete(alias)
   }
   return kept
 }
 
-function digest({ file, offset, length }: TensorRef, signal: AbortSignal | undefined): Promise<string> {
-  const hash = createHash('sha256')
-  const buffer = new Uint8Array(Math.min(4 * LEAF, length))
-  return withFile(file.path, file.path, async (handle) => {
-    for (let at = 0; at < length; at += buffer.byteLength) {
-      throwIfAborted(signal, 'compare tied tensors')
-      const piece = buffer.subarray(0, Math.min(buffer.byteLength, length - at))
-      await readExactly(handle, piece, offset + at, file.path)
-      hash.update(piece)
-    }
-    return hash.digest('hex')
-  })
+/** True where two tensors of one length hold the same bytes; reads no further than to the first difference. */
+function sameBytes(a: TensorRef, b: TensorRef, signal: AbortSignal | undefined): Promise<boolean> {
+  const step = Math.min(4 * LEAF, a.length)
+  const buffers = [new Uint8Array(step), new Uint8Array(step)] as const
+  return withFile(a.file.path, a.file.path, (one) =>
+    withFile(b.file.path, b.file.path, async (two) => {
+      for (let at = 0; at < a.length; at += step) {
+        throwIfAborted(signal, 'compare tied tensors')
+        const [left, right] = buffers.map((buffer) => buffer.subarray(0, Math.min(step, a.length - at))) as [Uint8Array, Uint8Array]
+        await Promise.all([readExactly(one, left, a.offset + at, a.file.path), readExactly(two, right, b.offset + at, b.file.path)])
+        if (Buffer.compare(left, right) !== 0) return false
+      }
+      return true
+    }),
+  )
 }

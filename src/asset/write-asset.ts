@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { type FileHandle, mkdir, open, readdir, rename, rm, rmdir } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, readdir, rename, rm, rmdir, stat } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import type { CID } from 'multiformats/cid'
 import { AssetError, ioError, systemCode } from '../core/errors.js'
@@ -102,11 +102,21 @@ async function checkVacant(target: string): Promise<void> {
   throw new AssetError('BAD_USAGE', `Cannot write ${target}: it exists already; name a new folder or remove it first`)
 }
 
-/** Makes a folder and those above it that are missing; their names are durable when this resolves. */
+/**
+ * Makes a folder and those above it that are missing; their names are durable when this resolves. Step by step: Node's
+ * own recursive mkdir never ends where a folder that is there refuses new ones as if it weren't, as /proc does.
+ */
 export async function makeFolder(folder: string): Promise<void> {
-  const first = await mkdir(folder, { recursive: true })
-  if (first === undefined) return
-  for (let made = resolve(folder); made.length >= resolve(first).length; made = dirname(made)) await syncFolder(dirname(made))
+  const path = resolve(folder)
+  if ((await stat(path).catch(() => undefined))?.isDirectory()) return
+  if (dirname(path) !== path) await makeFolder(dirname(path))
+  try {
+    await mkdir(path)
+  } catch (error) {
+    // Another process may have been faster.
+    if (!(await stat(path).catch(() => undefined))?.isDirectory()) throw error
+  }
+  await syncFolder(dirname(path))
 }
 
 /** Makes the names in a folder durable; where a platform can't (Windows), the rename alone has to do. */
