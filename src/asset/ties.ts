@@ -1,6 +1,6 @@
 import type { Config } from '../../models/config.js'
 import { familyOf } from '../../models/registry.js'
-import { throwIfAborted } from '../core/errors.js'
+import { AssetError, throwIfAborted } from '../core/errors.js'
 import { LEAF } from '../core/limits.js'
 import { readExactly, withFile } from '../core/read.js'
 import type { TensorRef } from '../sources/checkpoint.js'
@@ -16,13 +16,22 @@ export async function untie(
   signal?: AbortSignal,
 ): Promise<Map<string, TensorRef>> {
   const kept = new Map(tensors)
-  const ties = (config && familyOf(config)?.ties(config, new Set(tensors.keys()))) ?? new Map<string, string>()
-  for (const [alias, owner] of ties) {
+  for (const [alias, owner] of tiesOf(config, new Set(tensors.keys()))) {
     const [a, b] = [tensors.get(alias), tensors.get(owner)]
     if (!a || !b || a.dtype !== b.dtype || a.length !== b.length || a.shape.join() !== b.shape.join()) continue
     if (await sameBytes(a, b, signal)) kept.delete(alias)
   }
   return kept
+}
+
+/** The ties of a family that is known; none for a config.json that is odd: it gives no graph either, and says why. */
+function tiesOf(config: Config | undefined, names: ReadonlySet<string>): ReadonlyMap<string, string> {
+  try {
+    return (config && familyOf(config)?.ties(config, names)) ?? new Map()
+  } catch (error) {
+    if (!(error instanceof AssetError)) throw error
+    return new Map()
+  }
 }
 
 /** True where two tensors of one length hold the same bytes; reads no further than to the first difference. */

@@ -16,6 +16,8 @@ export interface WrittenAsset {
   readonly manifest: Manifest
   readonly files: readonly WrittenFile[]
   readonly nodes: readonly DagNode[]
+  /** for people: why it has no graph, where that is so */
+  readonly whyNoGraph?: string
 }
 
 /** Writes a planned asset into an existing empty folder, the manifest last; everything is synced to disk. @throws AssetError */
@@ -32,8 +34,8 @@ export async function writeAsset(plan: PlannedAsset, folder: string, options: Lo
 }
 
 /** Writes the manifest over files that are in the folder already, and gives the asset that the folder now is. */
-export async function sealAsset(about: Omit<Manifest, 'files'>, files: readonly WrittenFile[], folder: string): Promise<WrittenAsset> {
-  const { kind, name, main, config } = about
+export async function sealAsset(about: Omit<PlannedAsset, 'files'>, files: readonly WrittenFile[], folder: string): Promise<WrittenAsset> {
+  const { kind, name, main, config, whyNoGraph } = about
   const byPath = new Map(files.map(({ path, cid, size }) => [path, { path, cid, size }]))
   const manifest = {
     kind,
@@ -45,7 +47,7 @@ export async function sealAsset(about: Omit<Manifest, 'files'>, files: readonly 
   const [written] = await writeFiles([plannedFile(MANIFEST, [{ bytes: encodeManifest(manifest) }])], (path) => join(folder, path))
   const all = [...files, written!]
   const { cid, nodes } = await folderDag(all)
-  return { cid, manifest, files: all, nodes }
+  return { cid, manifest, files: all, nodes, ...(whyNoGraph !== undefined && { whyNoGraph }) }
 }
 
 /**
