@@ -36,6 +36,8 @@ export interface PlannedAsset {
  */
 export async function planModelAsset(checkpoint: Checkpoint, options: PlanOptions = {}): Promise<PlannedAsset> {
   if (checkpoint.tensors.size === 0) throw new AssetError('BAD_INPUT', `Cannot fragment ${checkpoint.folder}: it holds no tensors`)
+  if (options.name !== undefined && options.name.length > LIMITS.assetName)
+    throw new AssetError('BAD_USAGE', `Cannot name an asset ${JSON.stringify(options.name)}: give at most ${LIMITS.assetName} characters`)
   const read: ReadText = async (path) => {
     const file = checkpoint.copies.get(path)
     return file && { bytes: await readSmallFile(file.path, LIMITS.json), what: file.path }
