@@ -1,8 +1,9 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
-import { AssetError } from '../core/errors.js'
+import { AssetError, ioError, systemCode } from '../core/errors.js'
 import { addAssetCommands, addStoreCommands } from './asset-commands.js'
+import { outputClosed, watchOutput } from './cancel.js'
 import { addDemoCommand } from './demo-command.js'
 import { addDoctorCommand } from './doctor-command.js'
 import { note } from './output.js'
@@ -39,15 +40,22 @@ for (const command of [program, ...program.commands]) {
   })
 }
 
-// A reader that closes the pipe early (head) is not a failure.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))
+watchOutput()
 
 try {
   await program.parseAsync()
+  outputClosed.throwIfAborted()
 } catch (error) {
-  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2
-  else {
-    note(`masset: ${error instanceof Error ? error.message : String(error)}`)
-    process.exitCode = error instanceof AssetError && error.code === 'BAD_USAGE' ? 2 : 1
-  }
+  const stopped = outputClosed.aborted && (error === outputClosed.reason || (error instanceof AssetError && error.code === 'ABORTED'))
+  if (stopped) {
+    // A reader that has what it wants (head) is not a failure.
+    if (systemCode(outputClosed.reason) === 'EPIPE') process.exitCode ??= 0
+    else fail(ioError('write the output', outputClosed.reason))
+  } else if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2
+  else fail(error)
+}
+
+function fail(error: unknown): void {
+  note(`masset: ${error instanceof Error ? error.message : String(error)}`)
+  process.exitCode = error instanceof AssetError && error.code === 'BAD_USAGE' ? 2 : 1
 }
