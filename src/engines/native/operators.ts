@@ -141,6 +141,8 @@ function norm(op: 'rmsNorm' | 'layerNorm'): Lower {
   return (tracer, node) => {
     if (integer(node, 'axis', -1) !== -1 || integer(node, 'stash_type', 1) !== 1)
       throw cannot(`${node.opType} is not over the last axis, or not in float32`)
+    // The kernel takes the width of a row from them.
+    if (node.input.slice(1).some((name) => tracer.traced(name).is !== 'vector')) throw cannot(`${node.opType} is not by a weight`)
     same({ op, epsilon: float(node, 'epsilon', 1e-5) }, [['f32']])(tracer, node)
   }
 }
