@@ -1,5 +1,6 @@
 import type { NodeProto } from '../../graph/generated/onnx_pb.js'
 import { quoted, shown } from '../../graph/names.js'
+import { STANDARD } from '../../graph/validate.js'
 import type { Kind, NativeOp } from './program.js'
 import { cannot, float, integer, kindOf, type Tracer, text } from './tracer.js'
 
@@ -17,7 +18,7 @@ interface Operator {
 
 /** Lowers any node. @throws AssetError 'UNSUPPORTED' naming what the native engine doesn't know */
 export function lowerNode(tracer: Tracer, node: NodeProto): void {
-  const operator = node.domain === '' || node.domain === 'ai.onnx' ? OPERATORS.get(node.opType) : undefined
+  const operator = STANDARD.includes(node.domain) ? OPERATORS.get(node.opType) : undefined
   if (!operator) throw cannot(`${shown(node.opType)} (node ${shown(node.name)}) is not known to it`)
   const [input, output] = [given(node.input), given(node.output)]
   const other = node.attribute.find(({ name }) => !operator.attributes.includes(name))
