@@ -14,6 +14,7 @@ import {
 import type { Program } from '../engines/native/program.js'
 import { type NativeFile, planProgram, specText } from '../engines/native/spec.js'
 import type { GraphIndex } from '../graph/cut.js'
+import { shown } from '../graph/names.js'
 import type { TilePlan } from '../plan/tiles.js'
 import type { OpenAsset } from '../store/open-asset.js'
 import type { WeightCounters } from './counters.js'
@@ -199,7 +200,10 @@ async function openFiles(
     const { location, offset, length } = index.weights.get(name)!.data
     const file = asset.manifest.files.get(location)
     if (!file || offset + length > file.size)
-      throw new AssetError('BAD_INPUT', `Cannot run ${asset.where}: its graph looks for ${name} in ${location}, where it isn't`)
+      throw new AssetError(
+        'BAD_INPUT',
+        `Cannot run ${asset.where}: its graph looks for ${shown(name)} in ${shown(location)}, where it isn't`,
+      )
     if (files.has(location)) continue
     const sums = await asset.pages(location)
     files.set(location, { key: String(file.cid), path: asset.pathOf(file), size: file.size, firstSum: pages })

@@ -15,6 +15,7 @@ import {
   type ValueInfoProto,
   ValueInfoProtoSchema,
 } from './generated/onnx_pb.js'
+import { shown } from './names.js'
 import type { StateDict } from './weights.js'
 
 // Opset 23 has Attention, RotaryEmbedding and RMSNormalization; IR version 11 came with it.
@@ -104,13 +105,22 @@ export class GraphBuilder {
   weight(key: string, shape: readonly number[]): Value {
     const owner = this.stateDict.has(key) ? key : (this.owners.get(key) ?? key)
     const ref = this.stateDict.get(owner)
-    if (!ref) throw new AssetError('BAD_INPUT', `Cannot build the graph: tensor ${key} ${list(shape)} is missing from the weights`)
+    if (!ref) throw new AssetError('BAD_INPUT', `Cannot build the graph: tensor ${shown(key)} ${list(shape)} is missing from the weights`)
     if (ref.shape.length !== shape.length || ref.shape.some((dim, axis) => dim !== shape[axis]))
-      throw new AssetError('BAD_INPUT', `Cannot build the graph: tensor ${owner} has the shape ${list(ref.shape)}, expected ${list(shape)}`)
+      throw new AssetError(
+        'BAD_INPUT',
+        `Cannot build the graph: tensor ${shown(owner)} has the shape ${list(ref.shape)}, expected ${list(shape)}`,
+      )
     if (!FLOATS.includes(ref.dtype))
-      throw new AssetError('UNSUPPORTED', `Cannot build the graph: tensor ${owner} is of ${ref.dtype}; use weights of ${FLOATS.join(', ')}`)
+      throw new AssetError(
+        'UNSUPPORTED',
+        `Cannot build the graph: tensor ${shown(owner)} is of ${ref.dtype}; use weights of ${FLOATS.join(', ')}`,
+      )
     if (ref.length !== tensorBytes(ref.dtype, ref.shape))
-      throw new AssetError('BAD_INPUT', `Cannot build the graph: tensor ${owner} ${list(shape)} of ${ref.dtype} has ${ref.length} bytes`)
+      throw new AssetError(
+        'BAD_INPUT',
+        `Cannot build the graph: tensor ${shown(owner)} ${list(shape)} of ${ref.dtype} has ${ref.length} bytes`,
+      )
     const known = this.weights.get(owner)
     if (known) return known
     const entries = { location: ref.location, offset: String(ref.offset), length: String(ref.length) }

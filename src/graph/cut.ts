@@ -17,7 +17,7 @@ import {
 } from './generated/onnx_pb.js'
 import { shown } from './names.js'
 import { serializeGraph } from './parse.js'
-import { checkGraph } from './validate.js'
+import { checkGraph, STANDARD } from './validate.js'
 
 // BitCast, which turns the 16-bit integers that JavaScript can hold into BFLOAT16, came with opset 26.
 const BITCAST_OPSET = 26n
@@ -91,7 +91,7 @@ export function cutGraph(index: GraphIndex, nodes: readonly NodeProto[], inputs:
     return short
   }
   const graph = create(GraphProtoSchema, { name: 'segment' })
-  let opset = index.model.opsetImport.find(({ domain }) => domain === '')?.version ?? 23n
+  let opset = index.model.opsetImport.find(({ domain }) => STANDARD.includes(domain))?.version ?? 23n
   for (const name of inputs) {
     if (elementType(index, name) !== DataType.BFLOAT16) {
       graph.input.push(valueInfo(index, name, rename(name)))
@@ -104,18 +104,17 @@ export function cutGraph(index: GraphIndex, nodes: readonly NodeProto[], inputs:
     opset = opset > BITCAST_OPSET ? opset : BITCAST_OPSET
   }
   const constants = new Set<string>()
-  for (const { opType, domain, input, output, attribute } of nodes) {
+  for (const { opType, input, output, attribute } of nodes) {
     for (const name of input) {
       const constant = index.constants.get(name)
       if (!constant || constants.has(name)) continue
       constants.add(name)
       graph.initializer.push(create(TensorProtoSchema, { ...constant, name: rename(name) }))
     }
-    graph.node.push(create(NodeProtoSchema, { opType, domain, input: input.map(rename), output: output.map(rename), attribute }))
+    graph.node.push(create(NodeProtoSchema, { opType, input: input.map(rename), output: output.map(rename), attribute }))
   }
   for (const name of outputs) graph.output.push(valueInfo(index, name, rename(name)))
-  const others = index.model.opsetImport.filter(({ domain }) => domain !== '')
-  const opsetImport = [{ domain: '', version: opset }, ...others.map(({ domain, version }) => ({ domain, version }))]
+  const opsetImport = [{ domain: '', version: opset }]
   const model = create(ModelProtoSchema, { irVersion: index.model.irVersion, opsetImport, graph })
   return { bytes: serializeGraph(model), inputs, outputs }
 }

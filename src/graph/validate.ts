@@ -12,6 +12,9 @@ import {
 import { quoted, shown } from './names.js'
 import { numbersOf } from './values.js'
 
+/** The names of the domain of ONNX's own operators. */
+export const STANDARD: readonly string[] = ['', 'ai.onnx']
+
 // A dimension beyond this is no tensor's; what the engines compute with it must not overflow.
 const DIMENSION = 2n ** 31n
 // Shapes have a few numbers; a constant of more is not looked into.
@@ -58,7 +61,7 @@ export function checkGraph(graph: GraphProto): void {
 function checkNode({ name, opType, domain, attribute }: NodeProto): void {
   const node = `node ${shown(name)} (${shown(opType)})`
   // Models need standard operators alone; those of other domains have had less care, and some open files.
-  if (domain !== '' && domain !== 'ai.onnx')
+  if (!STANDARD.includes(domain))
     throw new AssetError(
       'UNSUPPORTED',
       `Cannot run the graph: ${node} is of the domain ${quoted(domain)}; only standard ONNX operators are run`,

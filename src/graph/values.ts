@@ -2,7 +2,8 @@ import { TensorProto_DataType as DataType, type TensorProto } from './generated/
 
 /** The elements of a tensor inside the graph, of INT64, INT32, FLOAT or BOOL; undefined for other types. Only for tensors that parseGraph has checked. */
 export function numbersOf({ rawData, dataType, ...lists }: TensorProto): readonly number[] | undefined {
-  const raw = rawData.length > 0 ? rawData.slice().buffer : undefined
+  // A copy of its own: at no odd offset, and not of a Buffer, whose slices share.
+  const raw = rawData.length > 0 ? new Uint8Array(rawData).buffer : undefined
   switch (dataType) {
     case DataType.FLOAT:
       return raw ? [...new Float32Array(raw)] : lists.floatData

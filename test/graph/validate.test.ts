@@ -1,9 +1,15 @@
 import { create, toBinary } from '@bufbuild/protobuf'
 import { describe, expect, it } from 'vitest'
 import { elementType, indexGraph } from '../../src/graph/cut.js'
-import { TensorProto_DataType as DataType, GraphProtoSchema, ModelProtoSchema } from '../../src/graph/generated/onnx_pb.js'
+import {
+  TensorProto_DataType as DataType,
+  GraphProtoSchema,
+  ModelProtoSchema,
+  TensorProtoSchema,
+} from '../../src/graph/generated/onnx_pb.js'
 import { quoted, shown } from '../../src/graph/names.js'
 import { parseGraph, serializeGraph } from '../../src/graph/parse.js'
+import { numbersOf } from '../../src/graph/values.js'
 import { FATAL } from './fatal-graphs.js'
 import { attribute, external, floats, integers, modelOf, node, type Parts, value } from './onnx.js'
 
@@ -120,6 +126,18 @@ describe('a tensor whose bytes lie in a file', () => {
   it('and nothing that the schema does not know is handed on', () => {
     const bytes = Buffer.concat([serializeGraph(modelOf({ input: [x], output: [x] })), Uint8Array.of(0xfa, 0x7f, 3, 1, 2, 3)])
     expect(Buffer.compare(serializeGraph(parseGraph(bytes)), serializeGraph(modelOf({ input: [x], output: [x] })))).toBe(0)
+  })
+})
+
+describe('the numbers of a tensor', () => {
+  it('are read from any place, and from a Buffer too', () => {
+    const { model } = index({ initializer: [integers('i', [1, -2]), floats('f', [0.5])], input: [x], output: [x] })
+    const bytes = Buffer.concat([Buffer.alloc(1), serializeGraph(model)]).subarray(1)
+    const [i, f] = parseGraph(bytes).graph!.initializer
+    expect([numbersOf(i!), numbersOf(f!)]).toEqual([[1, -2], [0.5]])
+    const lists = create(TensorProtoSchema, { dataType: INT64, dims: [2n], int64Data: [3n, 4n] })
+    const flags = create(TensorProtoSchema, { dataType: DataType.BOOL, dims: [2n], int32Data: [0, 1] })
+    expect([numbersOf(lists), numbersOf(flags), numbersOf(external('e', DataType.DOUBLE, [1]))]).toEqual([[3, 4], [0, 1], undefined])
   })
 })
 

@@ -1,5 +1,6 @@
 import type { NodeProto } from '../../graph/generated/onnx_pb.js'
 import { quoted, shown } from '../../graph/names.js'
+import { STANDARD } from '../../graph/validate.js'
 import type { Kind, NativeOp } from './program.js'
 import { cannot, float, integer, kindOf, type Tracer, text } from './tracer.js'
 
@@ -17,7 +18,7 @@ interface Operator {
 
 /** Lowers any node. @throws AssetError 'UNSUPPORTED' naming what the native engine doesn't know */
 export function lowerNode(tracer: Tracer, node: NodeProto): void {
-  const operator = node.domain === '' || node.domain === 'ai.onnx' ? OPERATORS.get(node.opType) : undefined
+  const operator = STANDARD.includes(node.domain) ? OPERATORS.get(node.opType) : undefined
   if (!operator) throw cannot(`${shown(node.opType)} (node ${shown(node.name)}) is not known to it`)
   const [input, output] = [given(node.input), given(node.output)]
   const other = node.attribute.find(({ name }) => !operator.attributes.includes(name))
@@ -141,6 +142,8 @@ function norm(op: 'rmsNorm' | 'layerNorm'): Lower {
   return (tracer, node) => {
     if (integer(node, 'axis', -1) !== -1 || integer(node, 'stash_type', 1) !== 1)
       throw cannot(`${node.opType} is not over the last axis, or not in float32`)
+    // The kernel takes the width of a row from them.
+    if (node.input.slice(1).some((name) => tracer.traced(name).is !== 'vector')) throw cannot(`${node.opType} is not by a weight`)
     same({ op, epsilon: float(node, 'epsilon', 1e-5) }, [['f32']])(tracer, node)
   }
 }
