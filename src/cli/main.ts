@@ -41,18 +41,17 @@ for (const command of [program, ...program.commands]) {
 }
 
 watchOutput()
+// A reader that has what it wants (head) is not a failure; a disk that is full is.
+outputClosed.addEventListener('abort', () => {
+  if (systemCode(outputClosed.reason) !== 'EPIPE') fail(ioError('write the output', outputClosed.reason))
+})
 
 try {
   await program.parseAsync()
-  outputClosed.throwIfAborted()
 } catch (error) {
-  const stopped = outputClosed.aborted && (error === outputClosed.reason || (error instanceof AssetError && error.code === 'ABORTED'))
-  if (stopped) {
-    // A reader that has what it wants (head) is not a failure.
-    if (systemCode(outputClosed.reason) === 'EPIPE') process.exitCode ??= 0
-    else fail(ioError('write the output', outputClosed.reason))
-  } else if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2
-  else fail(error)
+  const stopped = outputClosed.aborted && error instanceof AssetError && error.code === 'ABORTED'
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2
+  else if (!stopped) fail(error)
 }
 
 function fail(error: unknown): void {

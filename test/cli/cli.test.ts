@@ -1,5 +1,5 @@
 import { execFile, spawn } from 'node:child_process'
-import { mkdir, readdir, rename } from 'node:fs/promises'
+import { mkdir, open, readdir, rename } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -109,6 +109,15 @@ describe('masset', () => {
       stdout: '',
       stderr: 'masset: Cannot open the store /proc/x: no such file or folder; check the path\n',
     })
+  })
+
+  it.runIf(process.platform === 'linux')('says that its output can not be written', async () => {
+    await using full = await open('/dev/full', 'w')
+    const child = spawn(process.execPath, [CLI, 'doctor'], { stdio: ['ignore', full.fd, 'pipe'] })
+    let stderr = ''
+    child.stderr!.on('data', (text) => (stderr += text))
+    const code = await new Promise((resolve) => child.on('close', resolve))
+    expect([code, stderr]).toEqual([1, 'masset: Cannot write the output: the disk is full; free some space and try again\n'])
   })
 
   it('shows the demo, as JSON for programs', async () => {

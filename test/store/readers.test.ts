@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { chmod, cp, mkdir, readdir, readFile, rm, utimes, writeFile } from 'node:fs/promises'
+import { chmod, cp, mkdir, readdir, readFile, rename, rm, utimes, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
@@ -91,6 +91,29 @@ describe('readers and writers of a store', () => {
     expect(await readFile(store.layout.asset(cid))).toEqual(entry)
     expect(await readdir(store.layout.assets)).toEqual([cid])
     expect(await verify(cid, { store })).toMatchObject({ damage: [] })
+  })
+
+  it('54: a reader whose asset is taken away and put back just then waits for that', async () => {
+    await using folder = await temporary()
+    const store = await openStore(`${folder.path}/store`)
+    const { cid } = await fragment(DEMO, { store })
+    const [entry, marks] = [store.layout.asset(cid), Object.getPrototypeOf(store)]
+    let removal: Promise<void> | undefined
+    const markUse = async (key: string) => {
+      await new Promise<void>((taken) => {
+        removal = exclusively(store.path, async () => {
+          await rename(entry, `${entry}.removing`)
+          taken()
+          await new Promise((resolve) => setTimeout(resolve, 200))
+          await rename(`${entry}.removing`, entry)
+        })
+      })
+      return marks.markUse.call(store, key)
+    }
+    const asset = await openAsset(cid, async () => Object.assign(store, { markUse }))
+    await removal
+    await asset.close()
+    expect(await readdir(store.layout.uses)).toEqual([])
   })
 
   it('50: marks of processes that are gone are swept when the store is opened', async () => {
