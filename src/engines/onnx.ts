@@ -31,35 +31,42 @@ function reason(cause: unknown): string {
   return text.length > 300 ? `${text.slice(0, 300)}...` : text
 }
 
+/** A session, and how many prepared segments use it. */
+interface Shared {
+  readonly session: Promise<InferenceSession>
+  users: number
+}
+
 /**
  * Runs segments in ONNX Runtime on the CPU. Weights come in as inputs, so a session holds none; segments of equal bytes
  * (the same module of different layers) share one session.
  */
 export class OnnxEngine implements Engine {
   readonly name = 'onnx'
-  private readonly sessions = new Map<string, Promise<InferenceSession>>()
+  private readonly shared = new Map<string, Shared>()
 
   async prepare(segment: CutGraph): Promise<PreparedSegment> {
     const key = createHash('sha256').update(segment.bytes).digest('hex')
-    let created = this.sessions.get(key)
-    if (!created) {
-      created = this.create(segment)
-      this.sessions.set(key, created)
-      // One that failed may succeed once what was missing is there.
-      created.catch(() => this.sessions.delete(key))
+    const shared = this.shared.get(key) ?? { session: this.create(segment), users: 0 }
+    this.shared.set(key, shared)
+    shared.users += 1
+    const release = () => this.release(key, shared)
+    try {
+      const session = await shared.session
+      return { run: (inputs) => compute(session, inputs), release }
+    } catch (error) {
+      await release()
+      throw error
     }
-    const session = await created
-    return {
-      async run(inputs) {
-        const feeds = Object.fromEntries(session.inputNames.map((name, at) => [name, inputs[at]!]))
-        try {
-          const results = await session.run(feeds)
-          return session.outputNames.map((name) => results[name] as Tensor)
-        } catch (cause) {
-          throw new AssetError('ENGINE', `Cannot compute a segment: ${reason(cause)}`, { cause })
-        }
-      },
-    }
+  }
+
+  /** The last one who uses a session frees it; one that failed may succeed once what was missing is there. */
+  private async release(key: string, shared: Shared): Promise<void> {
+    shared.users -= 1
+    if (shared.users > 0) return
+    this.shared.delete(key)
+    const session = await shared.session.catch(() => undefined)
+    await session?.release()
   }
 
   private async create(segment: CutGraph): Promise<InferenceSession> {
@@ -80,10 +87,14 @@ export class OnnxEngine implements Engine {
       throw new AssetError('ENGINE', `Cannot prepare a segment for ONNX Runtime: ${reason(cause)}`, { cause })
     }
   }
+}
 
-  async close(): Promise<void> {
-    for (const session of await Promise.allSettled(this.sessions.values()))
-      if (session.status === 'fulfilled') await session.value.release()
-    this.sessions.clear()
+async function compute(session: InferenceSession, inputs: readonly Tensor[]): Promise<Tensor[]> {
+  const feeds = Object.fromEntries(session.inputNames.map((name, at) => [name, inputs[at]!]))
+  try {
+    const results = await session.run(feeds)
+    return session.outputNames.map((name) => results[name] as Tensor)
+  } catch (cause) {
+    throw new AssetError('ENGINE', `Cannot compute a segment: ${reason(cause)}`, { cause })
   }
 }

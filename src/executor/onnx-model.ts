@@ -38,7 +38,7 @@ export class OnnxModel implements LoadedModel {
     private readonly plan: Plan,
     private readonly weights: Weights,
     private readonly files: WeightFiles,
-    private readonly prepared: ReadonlyMap<SegmentStep, PreparedSegment>,
+    private readonly prepared: Map<SegmentStep, PreparedSegment>,
     private readonly queue: PassQueue,
   ) {
     const lastUse = new Map<string, number>()
@@ -59,11 +59,16 @@ export class OnnxModel implements LoadedModel {
     const plan = planGraph(index, budgetOf)
     const prepared = new Map<SegmentStep, PreparedSegment>()
     const segments = plan.steps.filter((step): step is SegmentStep => step.kind === 'segment')
-    for (const [at, step] of segments.entries()) {
-      const nodes = step.nodes.map((node) => index.nodes[node]!)
-      prepared.set(step, await engine.prepare(cutGraph(index, nodes, [...step.inputs, ...step.weights], step.outputs)))
-      throwIfAborted(signal, 'load the model')
-      onProgress?.(at + 1, segments.length)
+    try {
+      for (const [at, step] of segments.entries()) {
+        const nodes = step.nodes.map((node) => index.nodes[node]!)
+        prepared.set(step, await engine.prepare(cutGraph(index, nodes, [...step.inputs, ...step.weights], step.outputs)))
+        throwIfAborted(signal, 'load the model')
+        onProgress?.(at + 1, segments.length)
+      }
+    } catch (error) {
+      for (const segment of prepared.values()) await segment.release()
+      throw error
     }
     return new OnnxModel(asset, index, plan, new Weights(residency, plan.residency, files.sources), files, prepared, queue)
   }
@@ -152,7 +157,11 @@ export class OnnxModel implements LoadedModel {
   }
 
   async close(): Promise<void> {
-    await this.queue.run(() => this.weights.close())
+    await this.queue.run(async () => {
+      await this.weights.close()
+      for (const segment of this.prepared.values()) await segment.release()
+      this.prepared.clear()
+    })
   }
 }
 
