@@ -1,4 +1,4 @@
-import { execFile, spawn } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { mkdir, open, readdir, readFile, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises'
 import { join, relative } from 'node:path'
@@ -152,34 +152,6 @@ describe('the store', () => {
     const long = new Date(Date.now() - 3_600_000)
     await utimes(`${folder.path}/store/lock.lock`, long, long)
     await fragment(DEMO, { store })
-  })
-
-  it('50, 51: killed at any moment, what is listed is sound, the next try succeeds, and nothing is left over', async () => {
-    await using folder = await temporary()
-    const home = `${folder.path}/store`
-    const env = { ...process.env, MODULE_ASSETS_HOME: home }
-    for (let kill = 0; kill < 12; kill++) {
-      const child = spawn(process.execPath, [CLI, 'fragment', DEMO, '--store'], { env, stdio: 'ignore' })
-      const ended = new Promise((resolve) => child.on('exit', resolve))
-      // from before the first write until after the last, on a machine of any speed
-      const started = Date.now()
-      while (Date.now() - started < 20_000 && child.exitCode === null) {
-        const files = await readdir(home, { recursive: true }).catch(() => [])
-        if (files.length > kill * 12) break
-      }
-      child.kill('SIGKILL')
-      await ended
-      const store = await openStore(home)
-      for (const { cid } of await store.list()) expect(await verify(cid, { store })).toMatchObject({ damage: [] })
-    }
-    const { stdout } = await run(process.execPath, [CLI, 'fragment', DEMO, '--store'], { env })
-    const store = await openStore(home)
-    expect(await verify(stdout.trim(), { store })).toMatchObject({ damage: [] })
-    // what the killed ones left is swept once their marks are old
-    const long = new Date(Date.now() - 3_600_000)
-    for (const name of await readdir(`${home}/tmp`)) if (name.endsWith('.lock')) await utimes(`${home}/tmp/${name}`, long, long)
-    await openStore(home)
-    expect(await readdir(`${home}/tmp`)).toEqual([])
   })
 
   it('53: a flipped bit, a truncated and an empty fragment are found when read and by verify; adding again mends', async () => {
