@@ -76,6 +76,9 @@ pub fn attention(machine: &Machine, cache: &KvCache, how: &Attention, q: &[f32],
             masked.unwrap_or(0)
         ));
     }
+    if rows == 0 {
+        return Ok(());
+    }
     let each = rows * (how.heads / kv.heads);
     let (batch, step) = share(machine, kv.heads, each);
     let pieces = each.div_ceil(step);
