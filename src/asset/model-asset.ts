@@ -1,7 +1,11 @@
+import type { Config } from '../../models/config.js'
 import { AssetError } from '../core/errors.js'
 import { compareUtf8 } from '../core/paths.js'
+import { parseGraph } from '../graph/parse.js'
+import { weightRoles } from '../graph/roles.js'
 import type { StateDict, WeightRef } from '../graph/weights.js'
 import type { Checkpoint, TensorRef } from '../sources/checkpoint.js'
+import { isQuantised, type PlannedTensor, planTensors, type WeightDtype } from './convert/plan.js'
 import { layoutFragment } from './fragment-codec.js'
 import { GRAPH, INDEX, type Manifest } from './manifest.js'
 import { graphOf, readConfig } from './model-graph.js'
@@ -12,6 +16,8 @@ import { untie } from './ties.js'
 /** What {@link planModelAsset} takes beside the checkpoint. */
 export interface PlanOptions {
   readonly name?: string | undefined
+  /** how weights are stored; as they are when left out */
+  readonly dtype?: WeightDtype | undefined
   readonly signal?: AbortSignal | undefined
 }
 
@@ -32,7 +38,9 @@ export interface PlannedAsset {
 export async function planModelAsset(checkpoint: Checkpoint, options: PlanOptions = {}): Promise<PlannedAsset> {
   if (checkpoint.tensors.size === 0) throw new AssetError('BAD_INPUT', `Cannot fragment ${checkpoint.folder}: it holds no tensors`)
   const config = await readConfig(checkpoint)
-  const tensors = await untie(config, checkpoint.tensors, options.signal)
+  const sources = await untie(config, checkpoint.tensors, options.signal)
+  const { dtype } = options
+  const tensors = planTensors(sources, dtype, isQuantised(dtype) ? await rolesOf(checkpoint, config, sources) : undefined)
   const { files, weights } = planFragments(tensors)
   const graph = await graphOf(checkpoint, config, weights)
   if (graph) files.push(plannedFile(GRAPH, [{ bytes: graph }]))
@@ -47,16 +55,25 @@ export async function planModelAsset(checkpoint: Checkpoint, options: PlanOption
   }
 }
 
+/** What each matrix is for, by the graph that the weights would have unquantised. @throws AssetError 'UNSUPPORTED' for a family that is not known */
+async function rolesOf(checkpoint: Checkpoint, config: Config | undefined, tensors: ReadonlyMap<string, TensorRef>) {
+  const graph = await graphOf(checkpoint, config, planFragments(planTensors(tensors)).weights)
+  if (!graph) {
+    const why = 'its family is not known, so neither is what its weights are for; use the dtype keep, bf16 or f16'
+    throw new AssetError('UNSUPPORTED', `Cannot quantise ${checkpoint.folder}: ${why}`)
+  }
+  return weightRoles(parseGraph(graph))
+}
+
 /** The fragments of a state dict, and where each tensor will lie. */
-function planFragments(tensors: ReadonlyMap<string, TensorRef>): { files: PlannedFile[]; weights: StateDict } {
+function planFragments(tensors: ReadonlyMap<string, PlannedTensor>): { files: PlannedFile[]; weights: StateDict } {
   const files: PlannedFile[] = []
   const weights = new Map<string, WeightRef>()
   for (const module of moduleTree(tensors.keys())) {
     const layout = layoutFragment(module.tensors.map((name) => ({ ...tensors.get(name)!, name })))
     const parts: Part[] = [{ bytes: layout.header }]
     for (const { name, dtype, shape, offset, length } of layout.tensors) {
-      const source = tensors.get(name)!
-      parts.push({ file: source.file, offset: source.offset, length })
+      parts.push(tensors.get(name)!.part)
       weights.set(name, { dtype, shape, location: module.path, offset, length })
     }
     files.push(plannedFile(module.path, parts))
