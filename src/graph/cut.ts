@@ -15,6 +15,7 @@ import {
   type ValueInfoProto,
   ValueInfoProtoSchema,
 } from './generated/onnx_pb.js'
+import { unpackNibbles } from './nibbles.js'
 import { serializeGraph } from './parse.js'
 
 // BitCast, which turns the 16-bit integers that JavaScript can hold into BFLOAT16, came with opset 26.
@@ -80,7 +81,9 @@ export interface CutGraph {
 
 /**
  * Cuts nodes out of a graph. Names are replaced by numbers in order of appearance, so that equal segments of different
- * layers give equal bytes and can share one session. BFLOAT16 inputs become UINT16 with a `BitCast`.
+ * layers give equal bytes and can share one session. BFLOAT16 inputs become UINT16 with a `BitCast`, INT4 weights UINT8
+ * that is unpacked.
+ * @throws AssetError 'UNSUPPORTED' for INT4 weights whose rows are no whole bytes
  */
 export function cutGraph(index: GraphIndex, nodes: readonly NodeProto[], inputs: readonly string[], outputs: readonly string[]): CutGraph {
   const renamed = new Map<string, string>([['', '']])
@@ -94,6 +97,14 @@ export function cutGraph(index: GraphIndex, nodes: readonly NodeProto[], inputs:
   const graph = create(GraphProtoSchema, { name: 'segment' })
   let opset = index.model.opsetImport.find(({ domain }) => domain === '')?.version ?? 23n
   for (const name of inputs) {
+    if (elementType(index, name) === DataType.INT4) {
+      const bits = `b${graph.input.length}`
+      const { dims } = index.weights.get(name)!.tensor
+      const packed = [...dims.slice(0, -1), BigInt(packedWidth(name, dims))]
+      graph.input.push(valueInfo(index, name, bits, DataType.UINT8, packed))
+      unpackNibbles(graph, bits, rename(name), dims)
+      continue
+    }
     if (elementType(index, name) !== DataType.BFLOAT16) {
       graph.input.push(valueInfo(index, name, rename(name)))
       continue
@@ -121,10 +132,21 @@ export function cutGraph(index: GraphIndex, nodes: readonly NodeProto[], inputs:
   return { bytes: serializeGraph(model), inputs, outputs }
 }
 
-function valueInfo(index: GraphIndex, name: string, short: string, elemType = elementType(index, name)): ValueInfoProto {
-  const weight = index.weights.get(name)
+function packedWidth(name: string, dims: readonly bigint[]): number {
+  const width = Number(dims.at(-1) ?? 1n)
+  if (width % 2 !== 0) throw new AssetError('UNSUPPORTED', `Cannot run the graph: a row of ${name} has ${width} nibbles, no whole bytes`)
+  return width / 2
+}
+
+function valueInfo(
+  index: GraphIndex,
+  name: string,
+  short: string,
+  elemType = elementType(index, name),
+  size = index.weights.get(name)?.tensor.dims,
+): ValueInfoProto {
   const known = index.types.get(name)?.value
-  const dims = weight?.tensor.dims.map((dim) => ({ value: { case: 'dimValue' as const, value: dim } }))
+  const dims = size?.map((dim) => ({ value: { case: 'dimValue' as const, value: dim } }))
   const shape = dims ? { dim: dims } : known?.case === 'tensorType' ? known.value.shape : undefined
   return create(ValueInfoProtoSchema, {
     name: short,

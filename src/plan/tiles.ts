@@ -2,13 +2,18 @@ import { formatBytes } from '../core/bytes.js'
 import { AssetError } from '../core/errors.js'
 import { PAGE } from '../core/limits.js'
 
-/** A matrix as a pass uses it: whole rows, one after the other in a fragment. */
-export interface MatrixUse {
-  readonly name: string
-  readonly rows: number
+/** Bytes of all rows of a matrix, one after the other in a fragment. */
+export interface RowRun {
   readonly rowBytes: number
   /** the first byte in its fragment */
   readonly offset: number
+}
+
+/** A matrix as a pass uses it: its weights, and a second run where blocks of them have scales, which are read with their rows. */
+export interface MatrixUse {
+  readonly name: string
+  readonly rows: number
+  readonly runs: readonly [RowRun] | readonly [RowRun, RowRun]
 }
 
 /** Rows of a matrix that are leased, pinned or streamed together. */
@@ -49,8 +54,8 @@ const TILE = 1024 * 1024
  */
 export function planTiles(uses: readonly MatrixUse[], vectorBytes: number, budget: number): TilePlan {
   const matrices = [...new Map(uses.map((use) => [use.name, use])).values()]
-  const matrixBytes = sum(matrices.map(({ rows, rowBytes }) => rows * rowBytes))
-  const total = vectorBytes + matrixBytes
+  const all = matrixBytes(matrices)
+  const total = vectorBytes + all
   const smallest = Math.max(0, ...matrices.map((matrix) => slotOf(matrix, tileRows(matrix, PAGE))))
   const minimum = Math.min(total, vectorBytes + FEWEST_SLOTS * smallest)
   if (budget < minimum) {
@@ -69,12 +74,22 @@ export function planTiles(uses: readonly MatrixUse[], vectorBytes: number, budge
   const size = Math.min(TILE, Math.max(PAGE, Math.floor(room / 4 / SLOTS)))
   const slotBytes = Math.max(...matrices.map((matrix) => slotOf(matrix, tileRows(matrix, size))))
   const slots = Math.max(FEWEST_SLOTS, Math.min(SLOTS, Math.floor(room / 2 / slotBytes)))
-  const pin = evenly((room - slots * slotBytes) / matrixBytes, room - slots * slotBytes)
-  const tiles = new Map(matrices.map((matrix) => [matrix.name, cut(matrix, size, (rows) => pin(rows * matrix.rowBytes))]))
+  const pin = evenly((room - slots * slotBytes) / all, room - slots * slotBytes)
+  const tiles = new Map(matrices.map((matrix) => [matrix.name, cut(matrix, size, (rows) => pin(rows * bytesOfRow(matrix)))]))
   const bytesOf = (use: MatrixUse, pinned: boolean) =>
-    sum(tiles.get(use.name)!.map((tile) => (tile.pinned === pinned ? tile.rows * use.rowBytes : 0)))
+    sum(tiles.get(use.name)!.map((tile) => (tile.pinned === pinned ? tile.rows * bytesOfRow(use) : 0)))
   const pinnedBytes = vectorBytes + sum(matrices.map((matrix) => bytesOf(matrix, true)))
   return { ...plan, tiles, pinnedBytes, bytesPerPass: sum(uses.map((use) => bytesOf(use, false))), slots, slotBytes }
+}
+
+/** Bytes of all matrices among these, each once. */
+export function matrixBytes(uses: readonly MatrixUse[]): number {
+  return sum([...new Map(uses.map((use) => [use.name, use])).values()].map((use) => use.rows * bytesOfRow(use)))
+}
+
+/** Bytes of one row, with its scales. */
+function bytesOfRow({ runs }: MatrixUse): number {
+  return sum(runs.map(({ rowBytes }) => rowBytes))
 }
 
 /** Says of one run of bytes after the other whether it is in: about `share` of all of them, never more than `most`. */
@@ -90,11 +105,14 @@ function evenly(share: number, most: number): (bytes: number) => boolean {
   }
 }
 
-/** Rows that make about `size` bytes, on page boundaries where the rows allow that. */
-function tileRows({ rows, rowBytes }: MatrixUse, size: number): number {
-  const wanted = Math.max(1, Math.floor(size / rowBytes))
-  const aligned = PAGE / gcd(PAGE, rowBytes)
-  return Math.min(rows, wanted >= aligned ? wanted - (wanted % aligned) : wanted)
+/** Rows that make about `size` bytes, on page boundaries where the rows allow that: of the scales too, or of the weights alone. */
+function tileRows(matrix: MatrixUse, size: number): number {
+  const { rows, runs } = matrix
+  const wanted = Math.max(1, Math.floor(size / bytesOfRow(matrix)))
+  // powers of two, so the largest is a multiple of the others
+  const steps = runs.map(({ rowBytes }) => PAGE / gcd(PAGE, rowBytes))
+  const aligned = [Math.max(...steps), steps[0]!].find((step) => step <= wanted) ?? 1
+  return Math.min(rows, wanted - (wanted % aligned))
 }
 
 function cut(matrix: MatrixUse, size: number, isPinned: (rows: number) => boolean): Tile[] {
@@ -106,13 +124,16 @@ function cut(matrix: MatrixUse, size: number, isPinned: (rows: number) => boolea
 }
 
 /** Bytes of whole pages that the largest tile of a matrix needs. */
-function slotOf({ offset, rows, rowBytes }: MatrixUse, step: number): number {
+function slotOf({ rows, runs }: MatrixUse, step: number): number {
   let most = 0
   // The offset of a tile within its page repeats after at most so many tiles.
   for (let at = 0; at < Math.min(rows, PAGE * step); at += step) {
-    const start = offset + at * rowBytes
-    const end = start + Math.min(step, rows - at) * rowBytes
-    most = Math.max(most, Math.ceil(end / PAGE) * PAGE - Math.floor(start / PAGE) * PAGE)
+    const pages = runs.map(({ offset, rowBytes }) => {
+      const start = offset + at * rowBytes
+      const end = start + Math.min(step, rows - at) * rowBytes
+      return Math.ceil(end / PAGE) * PAGE - Math.floor(start / PAGE) * PAGE
+    })
+    most = Math.max(most, sum(pages))
   }
   return most
 }

@@ -19,7 +19,7 @@ export function lowerGraph(index: GraphIndex): Program {
     if (!lower) throw cannot(`${node.opType} (node ${node.name}) is not known to it`)
     lower(tracer, node)
   }
-  const { caches, vectors, matrices } = tracer
+  const { caches, vectors, matrices, scales } = tracer
   const present = new Set(caches.flatMap((cache) => cache.present))
   const past = new Set(caches.flatMap((cache) => cache.past))
   const outputs = index.outputs
@@ -29,7 +29,7 @@ export function lowerGraph(index: GraphIndex): Program {
   const nodes = needed(tracer.nodes, outputs)
   const head = headOf(nodes, outputs)
   const inputs = given.filter(({ name }) => !past.has(name))
-  return { values: tracer.values, nodes, inputs, outputs, caches, vectors, matrices, ...(head !== undefined && { head }) }
+  return { values: tracer.values, nodes, inputs, outputs, caches, vectors, matrices, scales, ...(head !== undefined && { head }) }
 }
 
 /** The nodes that outputs depend on. */

@@ -1,4 +1,5 @@
 import type { NodeProto } from '../../graph/generated/onnx_pb.js'
+import { BLOCK_SIZE } from '../../graph/low-bit.js'
 import type { Kind } from './program.js'
 import { cannot, float, integer, kindOf, type Tracer, text } from './tracer.js'
 
@@ -64,8 +65,10 @@ function gather(tracer: Tracer, node: NodeProto): void {
   const [data, ids] = node.input as [string, string]
   const table = tracer.traced(data)
   const axis = integer(node, 'axis', 0)
-  if (table.is === 'matrix' && !table.turned && axis === 0)
-    return tracer.node({ op: 'rows', weight: tracer.matrix(table.name) }, [ids], node.output, 'f32')
+  if ((table.is === 'blocks' || (table.is === 'matrix' && !table.turned)) && axis === 0) {
+    tracer.alias(node.output[0]!, { is: 'picked', table: table.name, ids, bare: table.is === 'blocks' })
+    return
+  }
   const at = tracer.traced(ids)
   if (at.is !== 'constant' || at.dims.length > 0) throw cannot('a Gather is of an activation by ids that are no constant')
   tracer.node({ op: 'pick', axis, index: at.data[0]! }, [data], node.output, tracer.value(data).kind)
@@ -76,13 +79,30 @@ function cast(tracer: Tracer, node: NodeProto): void {
   const to = kindOf(integer(node, 'to', 0))
   const traced = tracer.traced(input)
   // Weights are computed with as float32, however they are stored.
-  if (traced.is === 'matrix' || traced.is === 'vector') {
+  if (traced.is === 'matrix' || traced.is === 'vector' || traced.is === 'picked') {
     if (to !== 'f32') throw cannot(`a weight is cast to ${to}`)
-    return tracer.alias(output, traced)
+    tracer.alias(output, traced)
+    return
   }
   const { kind } = tracer.value(input)
-  if (kind === to) return tracer.alias(output, tracer.traced(input))
-  tracer.node({ op: 'cast', to }, [input], [output], to)
+  if (kind === to) tracer.alias(output, tracer.traced(input))
+  else tracer.node({ op: 'cast', to }, [input], [output], to)
+}
+
+/** Weights of whole numbers, or rows of them, with the scales of their blocks. */
+function dequantize(tracer: Tracer, node: NodeProto): void {
+  const [data, scale, zero] = node.input as [string, string, string?]
+  const [size, axis] = [integer(node, 'block_size', 0), integer(node, 'axis', 1)]
+  if (zero || size !== BLOCK_SIZE)
+    throw cannot(`a DequantizeLinear has ${zero ? 'zero points' : `blocks of ${size}, not of ${BLOCK_SIZE}`}`)
+  const [weight, by] = [tracer.traced(data), tracer.traced(scale)]
+  if (weight.is === 'blocks' && by.is === 'matrix' && !by.turned && (axis === 1 || axis === -1)) {
+    tracer.join(weight.name, by.name)
+    tracer.alias(node.output[0]!, { is: 'matrix', name: weight.name, turned: false })
+  } else if (weight.is === 'picked' && by.is === 'picked' && weight.bare && !by.bare && weight.ids === by.ids && axis === -1) {
+    tracer.join(weight.table, by.table)
+    tracer.alias(node.output[0]!, { ...weight, bare: false })
+  } else throw cannot('a DequantizeLinear is not of a weight and its scales along the rows')
 }
 
 function transpose(tracer: Tracer, node: NodeProto): void {
@@ -124,7 +144,10 @@ function attention(tracer: Tracer, node: NodeProto): void {
   if (other || heads < 1 || kvHeads < 1 || scale === undefined) throw cannot(`an Attention has ${other?.name ?? 'no heads or no scale'}`)
   if (mask && tracer.value(mask).kind !== 'bool') throw cannot('an Attention has a mask that is added')
   const inputs = [q!, k!, v!, ...(mask ? [mask] : [])]
-  if (past.length === 0) return tracer.node({ op: 'attention', heads, kvHeads, scale }, inputs, node.output.slice(0, 1), 'f32')
+  if (past.length === 0) {
+    tracer.node({ op: 'attention', heads, kvHeads, scale }, inputs, node.output.slice(0, 1), 'f32')
+    return
+  }
   const present = node.output.slice(1, 3)
   const dims = index.types.get(past[0]!)?.value
   const headDim = dims?.case === 'tensorType' ? dims.value.shape?.dim[3]?.value : undefined
@@ -183,6 +206,7 @@ export const OPERATORS: ReadonlyMap<string, Lower> = new Map<string, Lower>([
   ['Gather', gather],
   ['Cast', cast],
   ['Transpose', transpose],
+  ['DequantizeLinear', dequantize],
   ['Identity', (tracer, { input, output }) => tracer.alias(output[0]!, tracer.traced(input[0]!))],
   ['RMSNormalization', rmsNorm],
   ['LayerNormalization', layerNorm],

@@ -1,16 +1,22 @@
 import { AssetError } from '../../core/errors.js'
 import type { GraphIndex } from '../../graph/cut.js'
 import { TensorProto_DataType as DataType, type NodeProto, type TensorProto } from '../../graph/generated/onnx_pb.js'
+import { BLOCK_SIZE } from '../../graph/low-bit.js'
 import type { CacheShape, Kind, NativeNode, NativeOp } from './program.js'
 
 /** What a name of the graph stands for while it is lowered. */
 export type Traced =
   | { readonly is: 'value'; readonly value: number; readonly kind: Kind }
   | { readonly is: 'matrix'; readonly name: string; readonly turned: boolean }
+  /** whole numbers that are nothing without their scales */
+  | { readonly is: 'blocks'; readonly name: string }
+  /** rows of a table by ids; `bare` ones are of whole numbers and lack their scales */
+  | { readonly is: 'picked'; readonly table: string; readonly ids: string; readonly bare: boolean }
   | { readonly is: 'vector'; readonly name: string }
   | { readonly is: 'constant'; readonly kind: Kind; readonly dims: readonly number[]; readonly data: readonly number[] }
 
-const STORED: readonly number[] = [DataType.FLOAT, DataType.FLOAT16, DataType.BFLOAT16]
+const FLOATS: readonly number[] = [DataType.FLOAT, DataType.FLOAT16, DataType.BFLOAT16]
+const BLOCKS: readonly number[] = [DataType.INT8, DataType.INT4]
 const KINDS = new Map<number, Kind>([
   [DataType.FLOAT, 'f32'],
   [DataType.FLOAT16, 'f32'],
@@ -37,6 +43,8 @@ export class Tracer {
   readonly caches: CacheShape[] = []
   readonly vectors: string[] = []
   readonly matrices: string[] = []
+  /** names of matrices of whole numbers, and of their scales */
+  readonly scales = new Map<string, string>()
   values = 0
   private readonly names = new Map<string, Traced>()
   private readonly loaded = new Map<string, number>()
@@ -44,9 +52,11 @@ export class Tracer {
 
   constructor(readonly index: GraphIndex) {
     for (const { name, tensor } of index.weights.values()) {
-      if (!STORED.includes(tensor.dataType)) throw cannot(`weight ${name} is of ONNX element type ${tensor.dataType}`)
+      const blocks = BLOCKS.includes(tensor.dataType) && tensor.dims.length === 2
+      if (!blocks && !FLOATS.includes(tensor.dataType)) throw cannot(`weight ${name} is of ONNX element type ${tensor.dataType}`)
       if (tensor.dims.length > 2) throw cannot(`weight ${name} has ${tensor.dims.length} dimensions`)
-      this.names.set(name, tensor.dims.length === 2 ? { is: 'matrix', name, turned: false } : { is: 'vector', name })
+      if (blocks) this.names.set(name, { is: 'blocks', name })
+      else this.names.set(name, tensor.dims.length === 2 ? { is: 'matrix', name, turned: false } : { is: 'vector', name })
     }
     for (const { name } of index.constants.values()) this.names.set(name, constant(index.constants.get(name)!))
   }
@@ -74,6 +84,8 @@ export class Tracer {
     const traced = this.traced(name)
     if (traced.is === 'value') return traced
     if (traced.is === 'matrix') throw cannot(`it can use the matrix ${traced.name} only in MatMul and Gather`)
+    if (traced.is === 'blocks') throw cannot(`it can use the whole numbers ${traced.name} only with their scales`)
+    if (traced.is === 'picked') return this.pick(name, traced)
     const kind = traced.is === 'vector' ? 'f32' : traced.kind
     const known = this.loaded.get(name)
     if (known !== undefined) return { value: known, kind }
@@ -81,6 +93,29 @@ export class Tracer {
     this.push(this.loading(traced), [], [value])
     this.loaded.set(name, value)
     return { value, kind }
+  }
+
+  /** The rows of a table become a value when they are first needed as such. */
+  private pick(name: string, { table, ids, bare }: Traced & { is: 'picked' }): { value: number; kind: Kind } {
+    if (bare) throw cannot(`it can use the whole numbers ${table} only with their scales`)
+    const key = `${table}[${ids}]`
+    const known = this.loaded.get(key)
+    const value = known ?? this.values++
+    if (known === undefined) this.push({ op: 'rows', weight: this.matrix(table) }, [this.value(ids).value], [value])
+    this.loaded.set(key, value)
+    this.names.set(name, { is: 'value', value, kind: 'f32' })
+    return { value, kind: 'f32' }
+  }
+
+  /** Joins whole numbers and their scales, one for each block of a row. @throws AssetError 'UNSUPPORTED' where they don't fit */
+  join(name: string, scale: string): void {
+    const [weight, by] = [this.index.weights.get(name)!.tensor, this.index.weights.get(scale)!.tensor]
+    const [rows, inputs] = weight.dims.map(Number) as [number, number]
+    if (inputs % BLOCK_SIZE !== 0 || by.dims.map(Number).join() !== [rows, inputs / BLOCK_SIZE].join())
+      throw cannot(`the weight ${name} [${weight.dims}] has scales [${by.dims}], not one for each ${BLOCK_SIZE} inputs`)
+    if (!FLOATS.includes(by.dataType)) throw cannot(`the scales ${scale} are of ONNX element type ${by.dataType}`)
+    if ((this.scales.get(name) ?? scale) !== scale) throw cannot(`the weight ${name} has two sets of scales`)
+    this.scales.set(name, scale)
   }
 
   private loading(traced: Traced & { is: 'vector' | 'constant' }): NativeOp {
