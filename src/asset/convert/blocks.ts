@@ -1,4 +1,4 @@
-import { fromF16, halfOf } from './half.js'
+import { halfOf, halfTable } from './half.js'
 
 /** Weights of a row that share a scale. */
 export const BLOCK = 32
@@ -23,7 +23,7 @@ export function scaleQ8(x: Float32Array, at: number): number | undefined {
   if (!(most <= LARGEST_HALF * 127)) return undefined
   let bits = halfOf(most / 127)
   // Halves near zero are coarse: one that is too small would cut the largest off.
-  if (most > 127.5 * fromF16(bits)) bits += 1
+  if (most > 127.5 * halfTable()[bits]!) bits += 1
   return bits
 }
 
@@ -31,7 +31,10 @@ export function scaleQ8(x: Float32Array, at: number): number | undefined {
 export function encodeQ8(x: Float32Array, at: number, scale: number, out: Uint8Array, to: number): void {
   const inverse = scale === 0 ? 0 : 1 / scale
   for (let i = 0; i < BLOCK; i++) {
-    out[to + i] = Math.max(-127, Math.min(127, x[at + i]! * inverse + ROUND - ROUND))
+    let q = x[at + i]! * inverse + ROUND - ROUND
+    if (q > 127) q = 127
+    if (q < -127) q = -127
+    out[to + i] = q
   }
 }
 
@@ -46,17 +49,23 @@ export function encodeQ4(x: Float32Array, at: number, scale: number, out: Uint8A
 }
 
 function nibble(value: number): number {
-  return Math.max(-8, Math.min(7, value + ROUND - ROUND))
+  let q = value + ROUND - ROUND
+  if (q > 7) q = 7
+  if (q < -8) q = -8
+  return q
 }
 
-/** Steps that the largest weight is tried to be away from zero: -8 alone is the choice of Q4_0. */
-const REACHES = [7.2, 7.6, 8, 8.4, 8.8] as const
+/** Steps that the largest weight is tried to be away from zero, beside the -8 of Q4_0. */
+const REACHES = [7.2, 7.6, 8.4, 8.8] as const
+
+/** What rounding a block to nibbles over one scale came to: the sums of x * q and of q * q. */
+const fit = { products: 0, norm: 0 }
 
 /**
  * The scale of 32 weights that are stored as signed nibbles, as the bits of an IEEE half, undefined where no scale can hold them.
- * The side of the largest weight gets the -8, so that a scale may be negative. For a few scales around that the weights are
- * rounded and the scale that then fits them best (least squares) is found; of all these the one of the smallest squared error
- * is taken, never a worse one than that of Q4_0.
+ * The side of the largest weight gets the -8, so a scale may be negative. For a few scales around that the weights are rounded,
+ * and the scale that then fits them best (least squares) is found; of all these the one of the smallest squared error is taken,
+ * that of Q4_0 among them.
  */
 export function scaleQ4(x: Float32Array, at: number): number | undefined {
   const most = largest(x, at)
@@ -69,37 +78,34 @@ export function scaleQ4(x: Float32Array, at: number): number | undefined {
     squares += value * value
     if (extreme === 0 && Math.abs(value) === most) extreme = value
   }
-  const plain = halfOf(extreme / -8)
-  let best = plain
-  let least = Number.POSITIVE_INFINITY
-  for (const reach of REACHES) {
-    const inverse = -reach / extreme
-    let products = 0
-    let norm = 0
-    for (let i = at; i < at + BLOCK; i++) {
-      const value = x[i]!
-      const q = nibble(value * inverse)
-      products += value * q
-      norm += q * q
-    }
-    const bits = halfOf(products / norm)
-    const scale = fromF16(bits)
-    const error = squares - 2 * scale * products + scale * scale * norm
-    if (error < least && (bits & 0x7fff) < 0x7c00) {
+  const scales = halfTable()
+  let best = halfOf(extreme / -8)
+  const plain = scales[best]!
+  tryFit(x, at, plain === 0 ? 0 : 1 / plain)
+  let least = squares + plain * (plain * fit.norm - 2 * fit.products)
+  for (let reach = -1; reach < REACHES.length; reach++) {
+    // the first is about what was rounded already
+    if (reach >= 0) tryFit(x, at, -REACHES[reach]! / extreme)
+    const bits = halfOf(fit.products / fit.norm)
+    const scale = scales[bits]!
+    const error = squares + scale * (scale * fit.norm - 2 * fit.products)
+    if (error < least && Math.abs(scale) <= LARGEST_HALF) {
       least = error
       best = bits
     }
   }
-  return errorQ4(x, at, fromF16(best)) <= errorQ4(x, at, fromF16(plain)) ? best : plain
+  return best
 }
 
-/** The squared error of a block as nibbles over a scale. */
-function errorQ4(x: Float32Array, at: number, scale: number): number {
-  const inverse = scale === 0 ? 0 : 1 / scale
-  let error = 0
+function tryFit(x: Float32Array, at: number, inverse: number): void {
+  let products = 0
+  let norm = 0
   for (let i = at; i < at + BLOCK; i++) {
-    const off = x[i]! - nibble(x[i]! * inverse) * scale
-    error += off * off
+    const value = x[i]!
+    const q = nibble(value * inverse)
+    products += value * q
+    norm += q * q
   }
-  return error
+  fit.products = products
+  fit.norm = norm
 }

@@ -2,7 +2,7 @@ import type { Dtype } from '../../core/dtypes.js'
 import { AssetError } from '../../core/errors.js'
 import type { SourceFile } from '../../sources/checkpoint.js'
 import { BLOCK, encodeQ4, encodeQ8, scaleQ4, scaleQ8 } from './blocks.js'
-import { fromF16, halfTable, toBf16, toF16 } from './half.js'
+import { halfTable, toBf16, toF16 } from './half.js'
 
 /** What the bytes of a tensor become: floats of 16 bits, or weights in blocks of 32 and their scales. */
 export type Target = 'BF16' | 'F16' | 'Q8' | 'Q4' | 'Q8_SCALE' | 'Q4_SCALE'
@@ -77,14 +77,13 @@ function decode(from: Dtype, count: number): void {
 
 /** `floats` -> bytes in `made`; `first` is the number of the first unit within its tensor. */
 function encode(part: ConvertedPart, first: number, count: number): void {
+  const scales = halfTable()
   if (part.to === 'BF16') narrow(part, count, toBf16, 0x7f80)
   else if (part.to === 'F16') narrow(part, count, toF16, 0x7c00)
-  else if (part.to === 'Q8') for (let i = 0; i < count; i++) encodeQ8(floats, i * BLOCK, fromF16(scaleOf(part, i)), made, i * BLOCK)
-  else if (part.to === 'Q4') {
-    for (let i = 0; i < count; i++) {
-      const bits = remembered(part, first + i) ?? scaleOf(part, i)
-      encodeQ4(floats, i * BLOCK, fromF16(bits), made, (i * BLOCK) / 2)
-    }
+  else if (part.to === 'Q8' || part.to === 'Q4') {
+    const [code, bytes] = part.to === 'Q8' ? [encodeQ8, BLOCK] : [encodeQ4, BLOCK / 2]
+    const known = remembered(part, first, count)
+    for (let i = 0; i < count; i++) code(floats, i * BLOCK, scales[known[i] ?? scaleOf(part, i)]!, made, i * bytes)
   } else {
     for (let i = 0; i < count; i++) madeWords[i] = scaleOf(part, i)
     remember(part, first, count)
@@ -114,21 +113,24 @@ function unfit({ tensor, file }: ConvertedPart, why: string, instead: string): A
   )
 }
 
-// A fragment has the scales before the weights, and finding those of nibbles is most of the work: the last run is kept.
+// A fragment has the scales before the weights, and finding them is most of the work: those of the last run are kept.
 const KEPT = 2 ** 21
-const kept = { path: '', offset: -1, first: 0, count: 0, bits: new Uint16Array(0) }
+const kept = { of: '', first: 0, count: 0, bits: new Uint16Array(0) }
 
-function remember({ to, file, offset }: ConvertedPart, first: number, count: number): void {
-  if (to !== 'Q4_SCALE') return
-  const follows = kept.path === file.path && kept.offset === offset && kept.first + kept.count === first
-  if (!follows || kept.count + count > KEPT) Object.assign(kept, { path: file.path, offset, first, count: 0 })
+function nameOf({ file, offset, to }: ConvertedPart): string {
+  return `${to.slice(0, 2)} ${offset} ${file.path}`
+}
+
+function remember(part: ConvertedPart, first: number, count: number): void {
+  const of = nameOf(part)
+  if (kept.of !== of || kept.first + kept.count !== first || kept.count + count > KEPT) Object.assign(kept, { of, first, count: 0 })
   if (kept.bits.length === 0) kept.bits = new Uint16Array(KEPT)
   kept.bits.set(madeWords.subarray(0, count), kept.count)
   kept.count += count
 }
 
-function remembered({ file, offset }: ConvertedPart, block: number): number | undefined {
-  if (kept.path !== file.path || kept.offset !== offset) return undefined
-  const at = block - kept.first
-  return at >= 0 && at < kept.count ? kept.bits[at] : undefined
+/** The scales of blocks `first` and on, of those that were kept. */
+function remembered(part: ConvertedPart, first: number, count: number): Uint16Array {
+  const at = kept.of === nameOf(part) ? first - kept.first : -1
+  return at >= 0 && at < kept.count ? kept.bits.subarray(at, Math.min(kept.count, at + count)) : kept.bits.subarray(0, 0)
 }
