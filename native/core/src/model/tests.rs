@@ -1,3 +1,5 @@
+mod blocks;
+
 use std::collections::HashMap;
 use std::io::Write;
 use std::sync::atomic::AtomicBool;
