@@ -1,8 +1,13 @@
 // How fast is converting weights, beside hashing the same source bytes? Megabytes of BF16 source per second of one core, by
 // its own clock, whatever else the machine does.
 import { createHash } from 'node:crypto'
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fragment } from '../src/api/index.js'
 import { type ConvertedPart, convertInto, type Target } from '../src/asset/convert/conversion.js'
-import { median, report, round } from './measure.js'
+import { WEIGHT_DTYPES } from '../src/asset/convert/plan.js'
+import { median, report, round, seconds } from './measure.js'
+import { withFolder, writeLlama } from './synthetic.js'
 
 const ELEMENTS = 4 * 1024 * 1024
 const words = Uint16Array.from({ length: ELEMENTS }, (_, at) => {
@@ -52,4 +57,20 @@ const figures = Object.entries(kinds).map(([name, call]) => {
   })
   return [`${name}MBs`, round(source.byteLength / 1e3 / median(times))]
 })
-report('convert', Object.fromEntries(figures))
+
+// Whole assets on all cores: the same, by the wall clock, with reading, hashing and writing.
+await withFolder(1e9, async (folder) => {
+  const checkpoint = join(folder, 'in')
+  const bytes = await writeLlama(checkpoint, { hidden: 2048, inner: 5632, layers: 2, vocab: 16000 })
+  const assets: Record<string, number> = {}
+  for (const dtype of WEIGHT_DTYPES) {
+    const times: number[] = []
+    for (let round = 0; round < 3; round++) {
+      times.push(await seconds(() => fragment(checkpoint, { out: join(folder, 'out'), dtype })))
+      await rm(join(folder, 'out'), { recursive: true })
+    }
+    assets[dtype] = round(bytes / 1e6 / median(times))
+  }
+  const peakRssMB = round(process.resourceUsage().maxRSS / 1000)
+  report('convert', { perCore: Object.fromEntries(figures), assetMegabytes: round(bytes / 1e6), assetMBs: assets, peakRssMB })
+})
