@@ -7,11 +7,17 @@ export const BLOCK = 32
 const ROUND = 6755399441055744
 const LARGEST_HALF = 65504
 
-/** The largest absolute value of a block; NaN where one of its numbers is. */
+/** The largest absolute value of a block; NaN where one of its numbers is not finite. */
 function largest(x: Float32Array, at: number): number {
   let most = 0
-  for (let i = at; i < at + BLOCK; i++) most = Math.max(most, Math.abs(x[i]!))
-  return most
+  let sum = 0
+  for (let i = at; i < at + BLOCK; i++) {
+    const size = Math.abs(x[i]!)
+    if (size > most) most = size
+    sum += size
+  }
+  // a sum of finite float32 is finite, and a comparison alone would miss NaN
+  return sum < Number.POSITIVE_INFINITY ? most : Number.NaN
 }
 
 /**
