@@ -2,6 +2,7 @@ import { randomFillSync } from 'node:crypto'
 import { mkdir, mkdtemp, open, rm, statfs } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fragment, openStore, type Store } from '../src/api/index.js'
 
 /** A Llama shape with random BF16 weights: every size in elements. */
 export interface Shape {
@@ -9,7 +10,14 @@ export interface Shape {
   readonly inner: number
   readonly layers: number
   readonly vocab: number
+  /** heads of keys and values, each 64 wide; as many as of queries when left out */
+  readonly kvHeads?: number
+  /** the output head is the embedding */
+  readonly tied?: boolean
 }
+
+/** The shape of Llama-3.2-1B: 1.24 billion parameters. */
+export const LLAMA_1B: Shape = { hidden: 2048, inner: 8192, layers: 16, vocab: 128_256, kvHeads: 8, tied: true }
 
 /** A temporary folder for a bench that needs `bytes` of disk; removed when the call ends. */
 export async function withFolder<T>(bytes: number, use: (folder: string) => Promise<T>): Promise<T> {
@@ -24,15 +32,17 @@ export async function withFolder<T>(bytes: number, use: (folder: string) => Prom
 }
 
 /** Writes a checkpoint of this shape; resolves to the bytes of its weights. Values are small: random bits with the exponent held down. */
-export async function writeLlama(folder: string, { hidden, inner, layers, vocab }: Shape): Promise<number> {
+export async function writeLlama(folder: string, shape: Shape): Promise<number> {
+  const { hidden, inner, layers, vocab, kvHeads = hidden / 64, tied = false } = shape
   const tensors: [string, number[]][] = [
     ['model.embed_tokens.weight', [vocab, hidden]],
     ['model.norm.weight', [hidden]],
-    ['lm_head.weight', [vocab, hidden]],
   ]
+  if (!tied) tensors.push(['lm_head.weight', [vocab, hidden]])
   for (let layer = 0; layer < layers; layer++) {
     const at = `model.layers.${layer}`
-    for (const name of ['q_proj', 'k_proj', 'v_proj', 'o_proj']) tensors.push([`${at}.self_attn.${name}.weight`, [hidden, hidden]])
+    for (const name of ['q_proj', 'o_proj']) tensors.push([`${at}.self_attn.${name}.weight`, [hidden, hidden]])
+    for (const name of ['k_proj', 'v_proj']) tensors.push([`${at}.self_attn.${name}.weight`, [kvHeads * 64, hidden]])
     for (const name of ['gate_proj', 'up_proj']) tensors.push([`${at}.mlp.${name}.weight`, [inner, hidden]])
     tensors.push(
       [`${at}.mlp.down_proj.weight`, [hidden, inner]],
@@ -67,14 +77,26 @@ export async function writeLlama(folder: string, { hidden, inner, layers, vocab 
     intermediate_size: inner,
     num_hidden_layers: layers,
     num_attention_heads: hidden / 64,
-    num_key_value_heads: hidden / 64,
+    num_key_value_heads: kvHeads,
+    head_dim: 64,
     vocab_size: vocab,
     rms_norm_eps: 1e-5,
     max_position_embeddings: 2048,
-    tie_word_embeddings: false,
+    tie_word_embeddings: tied,
   }
   const file = await open(join(folder, 'config.json'), 'w')
   await file.write(JSON.stringify(config))
   await file.close()
   return end
+}
+
+/** The store and CID of a model of this shape, fragmented into a temporary folder, for as long as `use` runs. */
+export function withLlama<T>(shape: Shape, use: (store: Store, cid: string, source: string) => Promise<T>): Promise<T> {
+  return withFolder(7e9, async (folder) => {
+    const source = join(folder, 'in')
+    await writeLlama(source, shape)
+    const store = await openStore(join(folder, 'store'))
+    const { cid } = await fragment(source, { store })
+    return use(store, cid, join(source, 'model.safetensors'))
+  })
 }

@@ -5,7 +5,7 @@ import { readdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
 const folder = fileURLToPath(new URL('../dist/bench', import.meta.url))
-const PARTS = ['measure', 'synthetic', 'raw-worker']
+const PARTS = ['bounds', 'measure', 'synthetic', 'raw-worker', 'limited']
 const all = readdirSync(folder)
   .filter((name) => name.endsWith('.js') && !PARTS.includes(name.replace('.js', '')))
   .map((name) => name.replace('.js', ''))

@@ -27,12 +27,14 @@ export interface FragmentResult {
   readonly cid: string
   readonly files: number
   readonly bytes: number
+  /** what people should know: that and why the asset can't be run, where its checkpoint gave no graph */
+  readonly note?: string
 }
 
 /**
  * Splits a Hugging Face checkpoint folder (safetensors, single or sharded) by module keys into an asset, into a store or
  * a new folder. The same weights give the same CID on every run and machine, in every `dtype`. Memory stays bounded:
- * tensors are streamed and converted in ranges, never loaded.
+ * tensors are streamed and converted in ranges, never loaded. A checkpoint of a family or variant that is not known is stored without a graph.
  * @throws AssetError 'BAD_USAGE' without `store` or `out`; 'NOT_FOUND', 'BAD_INPUT', 'LIMIT', 'CORRUPT', 'IO', 'ABORTED'; nothing half-written stays.
  */
 export async function fragment(folder: string, options: FragmentOptions): Promise<FragmentResult> {
@@ -54,6 +56,11 @@ export async function seal(folder: string, options: LongCall & { readonly name?:
   return summary(await sealFolder(folder, options))
 }
 
-function summary({ cid, files }: WrittenAsset): FragmentResult {
-  return { cid: String(cid), files: files.length, bytes: files.reduce((sum, file) => sum + file.size, 0) }
+function summary({ cid, files, whyNoGraph }: WrittenAsset): FragmentResult {
+  return {
+    cid: String(cid),
+    files: files.length,
+    bytes: files.reduce((sum, file) => sum + file.size, 0),
+    ...(whyNoGraph !== undefined && { note: `It has no graph, so it can't be run: ${whyNoGraph}` }),
+  }
 }

@@ -1,8 +1,7 @@
 import { type ModuleInfo, moduleInfo } from '../asset/module-list.js'
 import { compareUtf8 } from '../core/paths.js'
 import type { LongCall } from '../core/progress.js'
-import { withFile } from '../core/read.js'
-import { readSafetensorsHeader } from '../sources/safetensors.js'
+import { fragmentHeaders } from '../store/fragment-headers.js'
 import { type OpenAsset, openAsset } from '../store/open-asset.js'
 import { Store } from '../store/store.js'
 import { type Verification, verifyAsset } from '../store/verify.js'
@@ -44,18 +43,11 @@ async function opened(cidOrPath: string, store: Store | undefined): Promise<Open
 export async function inspect(cidOrPath: string, options: { readonly store?: Store | undefined } = {}): Promise<Inspection> {
   await using asset = await opened(cidOrPath, options.store)
   const modules: ModuleInfo[] = []
-  const files: { path: string; cid: string; size: number }[] = []
-  for (const { path, cid, size } of [...asset.manifest.files.values()].sort((a, b) => compareUtf8(a.path, b.path))) {
-    if (!path.startsWith('modules/')) {
-      files.push({ path, cid: String(cid), size })
-      continue
-    }
-    const what = `${path} of ${asset.where}`
-    const header = await withFile(asset.pathOf({ path, cid, size }), what, (handle, facts) =>
-      readSafetensorsHeader(handle, facts.size, what),
-    )
-    modules.push(moduleInfo(path, String(cid), size, header))
-  }
+  for await (const { file, header } of fragmentHeaders(asset)) modules.push(moduleInfo(file.path, String(file.cid), file.size, header))
+  const files = [...asset.manifest.files.values()]
+    .filter(({ path }) => !path.startsWith('modules/'))
+    .sort((a, b) => compareUtf8(a.path, b.path))
+    .map(({ path, cid, size }) => ({ path, cid: String(cid), size }))
   const { kind, name } = asset.manifest
   const size = [...asset.manifest.files.values()].reduce((sum, file) => sum + file.size, 0)
   const parameters = modules.reduce((sum, module) => sum + module.parameters, 0)

@@ -1,10 +1,11 @@
 import { availableParallelism } from 'node:os'
 import { Piscina } from 'piscina'
 import { AssetError, throwIfAborted } from '../core/errors.js'
+import { inLanes } from '../core/lanes.js'
 import { LEAF } from '../core/limits.js'
 import type { LongCall } from '../core/progress.js'
 import { fileDag } from './dag.js'
-import type { PieceSums, TaskFailure } from './file-worker.js'
+import type { ExpectedFile, PieceSums, TaskFailure } from './file-worker.js'
 import { batchPieces, type PlannedFile } from './pieces.js'
 import { type AssetFile, type FileSums, joinSums } from './sums.js'
 
@@ -17,10 +18,7 @@ export interface WrittenFile extends AssetFile {
   readonly sums: FileSums
 }
 
-/**
- * Runs one task per input on all cores, as many at a time as there are threads, so that nothing piles up in memory.
- * What `onDone` throws stops the rest.
- */
+/** Runs one task per input on all cores, a few more at a time than there are threads, so that nothing piles up in memory. What `onDone` throws stops the rest. */
 async function runTasks<In, Out>(
   name: string,
   inputs: readonly In[],
@@ -35,22 +33,14 @@ async function runTasks<In, Out>(
     maxThreads: threads,
     concurrentTasksPerWorker: TASKS_PER_THREAD,
   })
+  const check = () => throwIfAborted(signal, 'write or verify the asset')
   try {
-    let next = 0
-    const lane = async () => {
-      while (next < inputs.length) {
-        throwIfAborted(signal, 'write or verify the asset')
-        const input = inputs[next++]!
-        try {
-          onDone(await pool.run(input, { name }), input)
-        } catch (error) {
-          next = inputs.length
-          throw error
-        }
-      }
-    }
-    const lanes = await Promise.allSettled(Array.from({ length: threads * TASKS_PER_THREAD }, lane))
-    for (const outcome of lanes) if (outcome.status === 'rejected') throw outcome.reason
+    await inLanes(inputs, threads * TASKS_PER_THREAD, async (input) => {
+      check()
+      onDone(await pool.run(input, { name }), input)
+    })
+    // A small asset is one task: what came while it ran was not heard of yet.
+    check()
   } finally {
     await pool.destroy()
   }
@@ -87,18 +77,19 @@ export async function writeFiles(
 }
 
 /**
- * Sums up files as they are on disk, on all cores; one that can't be read gives its error, the others go on.
- * `total` is what progress is measured against, in bytes.
+ * Sums up files as they are on disk, on all cores; one that can't be read, or has another size than expected, gives its
+ * error, the others go on.
  * @throws AssetError 'ABORTED'
  */
-export async function sumFiles(paths: readonly string[], total: number, options: LongCall = {}): Promise<(FileSums | AssetError)[]> {
-  const sums = new Map<string, FileSums | AssetError>()
+export async function sumFiles(files: readonly ExpectedFile[], options: LongCall = {}): Promise<(FileSums | AssetError)[]> {
+  const sums = new Map<ExpectedFile, FileSums | AssetError>()
+  const total = files.reduce((sum, { size }) => sum + size, 0)
   let done = 0
-  const onDone = (result: FileSums | TaskFailure, path: string) => {
-    sums.set(path, 'error' in result ? new AssetError(result.error.code, result.error.message) : result)
-    done += 'error' in result ? 0 : result.size
+  const onDone = (result: FileSums | TaskFailure, file: ExpectedFile) => {
+    sums.set(file, 'error' in result ? new AssetError(result.error.code, result.error.message) : result)
+    done += file.size
     options.onProgress?.({ phase: 'verify', done, total })
   }
-  await runTasks('sumFile', paths, onDone, options.signal)
-  return paths.map((path) => sums.get(path)!)
+  await runTasks('sumFile', files, onDone, options.signal)
+  return files.map((file) => sums.get(file)!)
 }

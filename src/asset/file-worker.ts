@@ -1,7 +1,8 @@
-import { closeSync, constants, fstatSync, fsync, openSync, readSync, writeSync } from 'node:fs'
+import { closeSync, constants, fsync, openSync, readSync, writeSync } from 'node:fs'
 import { promisify } from 'node:util'
 import { AssetError, type ErrorCode, ioError } from '../core/errors.js'
 import { LEAF } from '../core/limits.js'
+import { openFileSync } from '../core/read.js'
 import type { SourceFile } from '../sources/checkpoint.js'
 import { convertInto } from './convert/conversion.js'
 import { type Piece, partSize } from './pieces.js'
@@ -10,6 +11,13 @@ import { type FileSums, Summer } from './sums.js'
 /** Why a task failed: errors lose their class between threads. */
 export interface TaskFailure {
   readonly error: { readonly code: ErrorCode; readonly message: string }
+}
+
+/** A file to be summed up: where it is, its name for errors, and its size in bytes. */
+export interface ExpectedFile {
+  readonly path: string
+  readonly what: string
+  readonly size: number
 }
 
 /** The sums of one written piece. */
@@ -94,10 +102,9 @@ function writePiece(piece: Piece, target: number, sources: Map<string, number>):
 function sourceFd(file: SourceFile, sources: Map<string, number>): number {
   const known = sources.get(file.path)
   if (known !== undefined) return known
-  const fd = guarded(`read ${file.path}`, () => openSync(file.path, 'r'))
+  const { fd, facts } = openFileSync(file.path, file.path)
   sources.set(file.path, fd)
-  const { size, mtimeMs, ino } = fstatSync(fd)
-  if (size !== file.size || mtimeMs !== file.mtimeMs || ino !== file.ino) throw changed(file)
+  if (facts.size !== file.size || facts.mtimeMs !== file.mtimeMs || facts.ino !== file.ino) throw changed(file)
   return fd
 }
 
@@ -128,23 +135,32 @@ function guarded<T>(doing: string, call: () => T): T {
   }
 }
 
-/** The sums of a file as it is on disk; runs in a thread of the pool. */
-export function sumFile(path: string): FileSums | TaskFailure {
+/** The sums of a file as it is on disk; runs in a thread of the pool. Not a byte more is read than tells that it is too long. */
+export function sumFile({ path, what, size }: ExpectedFile): FileSums | TaskFailure {
   try {
-    const fd = guarded(`read ${path}`, () => openSync(path, 'r'))
+    const { fd, facts } = openFileSync(path, what)
     try {
+      if (facts.size !== size) throw anotherSize(what, facts.size, size)
       const summer = new Summer()
-      for (;;) {
-        const read = guarded(`read ${path}`, () => readSync(fd, buffer, 0, buffer.byteLength, null))
-        if (read === 0) return summer.finish()
+      for (let at = 0; at <= size; ) {
+        const length = Math.min(buffer.byteLength, size + 1 - at)
+        const read = guarded(`read ${what}`, () => readSync(fd, buffer, 0, length, at))
+        at += read
+        if (at > size || (read === 0 && at < size)) throw anotherSize(what, at, size)
+        if (read === 0) break
         summer.update(buffer.subarray(0, read))
       }
+      return summer.finish()
     } finally {
       closeSync(fd)
     }
   } catch (error) {
-    return failure(error, `read ${path}`)
+    return failure(error, `read ${what}`)
   }
+}
+
+function anotherSize(what: string, found: number, expected: number): AssetError {
+  return new AssetError('CORRUPT', `Cannot read ${what}: it is damaged (it has ${found} bytes, expected ${expected}); get the asset again`)
 }
 
 function failure(error: unknown, doing: string): TaskFailure {

@@ -29,7 +29,7 @@ export interface Manifest {
 const Schema = z.object({
   format: z.literal(FORMAT),
   kind: z.enum(KINDS),
-  name: z.string().max(200).optional(),
+  name: z.string().max(LIMITS.assetName).optional(),
   main: z.string().optional(),
   config: z.string().optional(),
   files: z.looseObject({}),

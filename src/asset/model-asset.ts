@@ -1,14 +1,15 @@
-import type { Config } from '../../models/config.js'
 import { AssetError } from '../core/errors.js'
+import { LIMITS } from '../core/limits.js'
 import { compareUtf8 } from '../core/paths.js'
+import { readSmallFile } from '../core/read.js'
 import { parseGraph } from '../graph/parse.js'
 import { weightRoles } from '../graph/roles.js'
 import type { StateDict, WeightRef } from '../graph/weights.js'
-import type { Checkpoint, TensorRef } from '../sources/checkpoint.js'
+import type { Checkpoint } from '../sources/checkpoint.js'
 import { isQuantised, type PlannedTensor, planTensors, type WeightDtype } from './convert/plan.js'
 import { layoutFragment } from './fragment-codec.js'
 import { GRAPH, INDEX, type Manifest } from './manifest.js'
-import { graphOf, readConfig } from './model-graph.js'
+import { programOf, type ReadText, readConfig } from './model-graph.js'
 import { moduleTree } from './module-tree.js'
 import { type Part, type PlannedFile, plannedFile } from './pieces.js'
 import { untie } from './ties.js'
@@ -28,21 +29,37 @@ export interface PlannedAsset {
   readonly main?: string
   readonly config?: string
   readonly files: readonly PlannedFile[]
+  /** for people: why it has no graph, where that is so */
+  readonly whyNoGraph?: string
 }
 
 /**
  * Plans the model asset of a checkpoint: one fragment per module that owns tensors, the graph where the family is
  * known, the Hugging Face index, and the copied files. Weights are not read, but for tied tensors that are compared.
- * @throws AssetError 'BAD_INPUT' where the checkpoint has no tensors or does not fit its config.json, 'LIMIT' where a key can't be a file name.
+ * A checkpoint that no family makes a graph of is planned without one.
+ * @throws AssetError 'BAD_INPUT' where the checkpoint has no tensors or its config.json is not JSON, 'LIMIT' where a key can't be a file name.
  */
 export async function planModelAsset(checkpoint: Checkpoint, options: PlanOptions = {}): Promise<PlannedAsset> {
   if (checkpoint.tensors.size === 0) throw new AssetError('BAD_INPUT', `Cannot fragment ${checkpoint.folder}: it holds no tensors`)
-  const config = await readConfig(checkpoint)
+  if (options.name !== undefined && options.name.length > LIMITS.assetName)
+    throw new AssetError('BAD_USAGE', `Cannot name an asset ${JSON.stringify(options.name)}: give at most ${LIMITS.assetName} characters`)
+  const read: ReadText = async (path) => {
+    const file = checkpoint.copies.get(path)
+    return file && { bytes: await readSmallFile(file.path, LIMITS.json), what: file.path }
+  }
+  const config = await readConfig(read)
   const sources = await untie(config, checkpoint.tensors, options.signal)
   const { dtype } = options
-  const tensors = planTensors(sources, dtype, isQuantised(dtype) ? await rolesOf(checkpoint, config, sources) : undefined)
+  const roles = async () => {
+    const { graph, ...none } = await programOf(config, read, planFragments(planTensors(sources)).weights)
+    if (graph) return weightRoles(parseGraph(graph))
+    const why = `what its weights are for is not known (${'why' in none ? none.why : ''}); use the dtype keep, bf16 or f16`
+    throw new AssetError('UNSUPPORTED', `Cannot quantise ${checkpoint.folder}: ${why}`)
+  }
+  const tensors = planTensors(sources, dtype, isQuantised(dtype) ? await roles() : undefined)
   const { files, weights } = planFragments(tensors)
-  const graph = await graphOf(checkpoint, config, weights)
+  const program = await programOf(config, read, weights)
+  const { graph } = program
   if (graph) files.push(plannedFile(GRAPH, [{ bytes: graph }]))
   files.push(plannedFile(INDEX, [{ bytes: indexBytes(weights) }]))
   for (const [path, file] of checkpoint.copies) files.push(plannedFile(path, [{ file, offset: 0, length: file.size }]))
@@ -50,19 +67,9 @@ export async function planModelAsset(checkpoint: Checkpoint, options: PlanOption
     kind: 'model',
     files,
     ...(options.name !== undefined && { name: options.name }),
-    ...(graph && { main: GRAPH }),
+    ...(program.graph ? { main: GRAPH } : { whyNoGraph: program.why }),
     ...(config && { config: 'config.json' }),
   }
-}
-
-/** What each matrix is for, by the graph that the weights would have unquantised. @throws AssetError 'UNSUPPORTED' for a family that is not known */
-async function rolesOf(checkpoint: Checkpoint, config: Config | undefined, tensors: ReadonlyMap<string, TensorRef>) {
-  const graph = await graphOf(checkpoint, config, planFragments(planTensors(tensors)).weights)
-  if (!graph) {
-    const why = 'its family is not known, so neither is what its weights are for; use the dtype keep, bf16 or f16'
-    throw new AssetError('UNSUPPORTED', `Cannot quantise ${checkpoint.folder}: ${why}`)
-  }
-  return weightRoles(parseGraph(graph))
 }
 
 /** The fragments of a state dict, and where each tensor will lie. */

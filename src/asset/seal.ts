@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import { AssetError } from '../core/errors.js'
 import type { LongCall } from '../core/progress.js'
 import { listFiles, readExactly, withFile } from '../core/read.js'
-import { type Checkpoint, type SourceFile, sourceFile, type TensorRef } from '../sources/checkpoint.js'
-import { isCopied } from '../sources/hf.js'
+import { type Checkpoint, sourceFile, type TensorRef } from '../sources/checkpoint.js'
+import { copiedFiles } from '../sources/hf.js'
 import { readSafetensorsHeader } from '../sources/safetensors.js'
 import { fileDag } from './dag.js'
 import { sumFiles, type WrittenFile, writeFiles } from './file-pool.js'
@@ -12,6 +12,7 @@ import { layoutFragment } from './fragment-codec.js'
 import { MANIFEST } from './manifest.js'
 import { planModelAsset } from './model-asset.js'
 import { moduleTree } from './module-tree.js'
+import type { PlannedFile } from './pieces.js'
 import { sealAsset, syncFolder, type WrittenAsset, withStaging } from './write-asset.js'
 
 /**
@@ -23,21 +24,16 @@ export async function sealFolder(folder: string, options: LongCall & { name?: st
   const paths = await listFiles(folder)
   const tensors = new Map<string, TensorRef>()
   for (const path of paths.filter((path) => path.startsWith('modules/'))) await readFragment(folder, path, tensors)
-  const copies = new Map<string, SourceFile>()
-  for (const path of paths.filter(isCopied)) {
-    const place = join(folder, path)
-    copies.set(path, await withFile(place, place, async (_, facts) => sourceFile(place, facts)))
-  }
+  const copies = await copiedFiles(folder)
   const checkpoint: Checkpoint = { folder, tensors, copies }
   const plan = await planModelAsset(checkpoint, options)
   checkPlaces(checkpoint)
   // What lies there already is only hashed; the rest (index, graph) is written.
-  const present = plan.files.filter(({ path }) => path.startsWith('modules/') || copies.has(path))
-  const made = plan.files.filter((file) => !present.includes(file))
-  const total = present.reduce((sum, { size }) => sum + size, 0)
+  const isPresent = ({ path }: PlannedFile) => path.startsWith('modules/') || copies.has(path)
+  const present = plan.files.filter(isPresent)
+  const made = plan.files.filter((file) => !isPresent(file))
   const sums = await sumFiles(
-    present.map(({ path }) => join(folder, path)),
-    total,
+    present.map(({ path, size }) => ({ path: join(folder, path), what: join(folder, path), size })),
     options,
   )
   const hashed: WrittenFile[] = []

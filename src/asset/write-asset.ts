@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { mkdir, open, readdir, rename, rm, rmdir } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, readdir, rename, rm, rmdir, stat } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import type { CID } from 'multiformats/cid'
 import { AssetError, ioError, systemCode } from '../core/errors.js'
@@ -16,6 +16,8 @@ export interface WrittenAsset {
   readonly manifest: Manifest
   readonly files: readonly WrittenFile[]
   readonly nodes: readonly DagNode[]
+  /** for people: why it has no graph, where that is so */
+  readonly whyNoGraph?: string
 }
 
 /** Writes a planned asset into an existing empty folder, the manifest last; everything is synced to disk. @throws AssetError */
@@ -32,8 +34,8 @@ export async function writeAsset(plan: PlannedAsset, folder: string, options: Lo
 }
 
 /** Writes the manifest over files that are in the folder already, and gives the asset that the folder now is. */
-export async function sealAsset(about: Omit<Manifest, 'files'>, files: readonly WrittenFile[], folder: string): Promise<WrittenAsset> {
-  const { kind, name, main, config } = about
+export async function sealAsset(about: Omit<PlannedAsset, 'files'>, files: readonly WrittenFile[], folder: string): Promise<WrittenAsset> {
+  const { kind, name, main, config, whyNoGraph } = about
   const byPath = new Map(files.map(({ path, cid, size }) => [path, { path, cid, size }]))
   const manifest = {
     kind,
@@ -45,7 +47,7 @@ export async function sealAsset(about: Omit<Manifest, 'files'>, files: readonly 
   const [written] = await writeFiles([plannedFile(MANIFEST, [{ bytes: encodeManifest(manifest) }])], (path) => join(folder, path))
   const all = [...files, written!]
   const { cid, nodes } = await folderDag(all)
-  return { cid, manifest, files: all, nodes }
+  return { cid, manifest, files: all, nodes, ...(whyNoGraph !== undefined && { whyNoGraph }) }
 }
 
 /**
@@ -63,9 +65,16 @@ export async function intoNewFolder<T>(out: string, fill: (staging: string) => P
   await checkVacant(target)
   return withStaging(target, async (staging) => {
     const result = await fill(staging)
+    // The names inside are safe before the folder has its own, or a crash could leave it with some of its files.
+    await syncTree(staging)
     await rmdir(target).catch(() => undefined)
     await rename(staging, target)
-    await syncFolder(dirname(target))
+    try {
+      await syncFolder(dirname(target))
+    } catch (error) {
+      await rm(target, { recursive: true, force: true })
+      throw error
+    }
     return result
   })
 }
@@ -75,12 +84,13 @@ export async function withStaging<T>(folder: string, use: (staging: string) => P
   const target = resolve(folder)
   const staging = join(dirname(target), `.${basename(target)}.partial-${process.pid}-${randomBytes(4).toString('hex')}`)
   try {
-    await mkdir(staging, { recursive: true })
+    await makeFolder(staging)
     return await use(staging)
   } catch (error) {
     throw ioError(`write the asset folder ${folder}`, error)
   } finally {
-    await rm(staging, { recursive: true, force: true })
+    // What can't be removed must not hide how the call ended.
+    await rm(staging, { recursive: true, force: true }).catch(() => undefined)
   }
 }
 
@@ -94,14 +104,39 @@ async function checkVacant(target: string): Promise<void> {
   throw new AssetError('BAD_USAGE', `Cannot write ${target}: it exists already; name a new folder or remove it first`)
 }
 
+/**
+ * Makes a folder and those above it that are missing; their names are durable when this resolves. Step by step: Node's
+ * own recursive mkdir never ends where a folder that is there refuses new ones as if it weren't, as /proc does.
+ */
+export async function makeFolder(folder: string): Promise<void> {
+  const path = resolve(folder)
+  if ((await stat(path).catch(() => undefined))?.isDirectory()) return
+  if (dirname(path) !== path) await makeFolder(dirname(path))
+  try {
+    await mkdir(path)
+  } catch (error) {
+    // Another process may have been faster.
+    if (!(await stat(path).catch(() => undefined))?.isDirectory()) throw error
+  }
+  await syncFolder(dirname(path))
+}
+
 /** Makes the names in a folder durable; where a platform can't (Windows), the rename alone has to do. */
 export async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r').catch(() => undefined)
+  let handle: FileHandle | undefined
   try {
-    await handle?.sync()
+    handle = await open(folder, 'r')
+    await handle.sync()
   } catch (error) {
-    if (!['EISDIR', 'EPERM', 'EINVAL'].includes(systemCode(error) ?? '')) throw ioError(`write ${folder}`, error)
+    if (!['EISDIR', 'EPERM', 'EACCES', 'EINVAL'].includes(systemCode(error) ?? '')) throw ioError(`write ${folder}`, error)
   } finally {
     await handle?.close()
   }
+}
+
+/** The same for a folder and all folders in it. */
+async function syncTree(folder: string): Promise<void> {
+  for (const entry of await readdir(folder, { recursive: true, withFileTypes: true }))
+    if (entry.isDirectory()) await syncFolder(join(entry.parentPath, entry.name))
+  await syncFolder(folder)
 }

@@ -1,11 +1,23 @@
 import { type Command, Option } from 'commander'
-import { type Comparison, compare, fragment, type Inspection, inspect, openStore, seal, verify, type WeightDtype } from '../api/index.js'
+import {
+  type Comparison,
+  compare,
+  type FragmentResult,
+  fragment,
+  type Inspection,
+  inspect,
+  openStore,
+  seal,
+  verify,
+  type WeightDtype,
+} from '../api/index.js'
 import { WEIGHT_DTYPES } from '../asset/convert/plan.js'
 import { formatBytes } from '../core/bytes.js'
 import { AssetError } from '../core/errors.js'
-import { harmless, note, print, table, withProgress } from './output.js'
+import { harmless } from '../core/one-line.js'
+import { note, print, table, withProgress } from './output.js'
 
-/** Commands that make, look at and check assets: fragment, seal, inspect, verify, ls, rm. */
+/** Commands that make, look at and check assets: fragment, seal, inspect, verify. */
 export function addAssetCommands(program: Command): void {
   program
     .command('fragment')
@@ -27,8 +39,7 @@ export function addAssetCommands(program: Command): void {
       const result = await withProgress((call) =>
         fragment(dir, { ...call, store, out: options.out, dtype: options.dtype, name: options.name }),
       )
-      note(`${result.files} files, ${formatBytes(result.bytes)}`)
-      print(options.json ? JSON.stringify(result) : result.cid)
+      report(result, options.json)
     })
   program
     .command('seal')
@@ -39,8 +50,7 @@ export function addAssetCommands(program: Command): void {
     .addHelpText('after', '\nExample:\n  $ masset seal my-fragments')
     .action(async (folder: string, options: { name?: string; json?: boolean }) => {
       const result = await withProgress((call) => seal(folder, { ...call, name: options.name }))
-      note(`${result.files} files, ${formatBytes(result.bytes)}`)
-      print(options.json ? JSON.stringify(result) : result.cid)
+      report(result, options.json)
     })
   program
     .command('inspect')
@@ -71,6 +81,12 @@ export function addAssetCommands(program: Command): void {
       for (const line of result.damage) note(`masset: ${line}`)
       if (result.damage.length > 0) process.exitCode = 1
     })
+}
+
+function report(result: FragmentResult, json: boolean | undefined): void {
+  note(`${result.files} files, ${formatBytes(result.bytes)}`)
+  if (result.note !== undefined) note(result.note)
+  print(json ? JSON.stringify(result) : result.cid)
 }
 
 /** Commands that look after the store: ls, rm. */

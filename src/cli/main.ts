@@ -1,8 +1,9 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
-import { AssetError } from '../core/errors.js'
+import { AssetError, ioError, systemCode } from '../core/errors.js'
 import { addAssetCommands, addStoreCommands } from './asset-commands.js'
+import { outputClosed, watchOutput } from './cancel.js'
 import { addDemoCommand } from './demo-command.js'
 import { addDoctorCommand } from './doctor-command.js'
 import { note } from './output.js'
@@ -39,15 +40,21 @@ for (const command of [program, ...program.commands]) {
   })
 }
 
-// A reader that closes the pipe early (head) is not a failure.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))
+watchOutput()
+// A reader that has what it wants (head) is not a failure; a disk that is full is.
+outputClosed.addEventListener('abort', () => {
+  if (systemCode(outputClosed.reason) !== 'EPIPE') fail(ioError('write the output', outputClosed.reason))
+})
 
 try {
   await program.parseAsync()
 } catch (error) {
+  const stopped = outputClosed.aborted && error instanceof AssetError && error.code === 'ABORTED'
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2
-  else {
-    note(`masset: ${error instanceof Error ? error.message : String(error)}`)
-    process.exitCode = error instanceof AssetError && error.code === 'BAD_USAGE' ? 2 : 1
-  }
+  else if (!stopped) fail(error)
+}
+
+function fail(error: unknown): void {
+  note(`masset: ${error instanceof Error ? error.message : String(error)}`)
+  process.exitCode = error instanceof AssetError && error.code === 'BAD_USAGE' ? 2 : 1
 }

@@ -1,5 +1,6 @@
 import { SingleBar } from 'cli-progress'
 import { formatBytes } from '../core/bytes.js'
+import { harmless } from '../core/one-line.js'
 import type { Progress } from '../core/progress.js'
 import { cancellable } from './cancel.js'
 
@@ -11,12 +12,6 @@ export function print(line: string): void {
 /** A line for people, on stderr; names out of an asset may be in it. */
 export function note(line: string): void {
   process.stderr.write(`${harmless(line)}\n`)
-}
-
-/** Control characters as their codes: a name out of an asset must not steer the terminal or break a line. */
-export function harmless(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
-  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
 /** Rows as aligned columns; numbers to the right. */

@@ -22,14 +22,15 @@ export function addPlanCommand(program: Command): void {
 }
 
 function planText(found: MemoryPlan): string {
+  const native = found.engine === 'native'
   const streamed = found.streamed.map((name) => [`  ${name}`])
   return [
     table([
       ['weights', formatBytes(found.weightBytes)],
       ['budget', `${formatBytes(found.budget)} (at least ${found.minimum} bytes)`],
       ['engine', `${found.engine}, ${found.segments === 1 ? 'one segment' : `${found.segments} segments`}`],
-      ['pinned', `${formatBytes(found.pinnedBytes)} in ${found.pinned.length} tensors`],
-      ['streamed', `${formatBytes(found.bytesPerToken)} per token in ${found.streamed.length} tensors`],
+      ['pinned', native ? formatBytes(found.pinnedBytes) : `${formatBytes(found.pinnedBytes)} in ${found.pinned.length} tensors`],
+      ['streamed', `${formatBytes(found.bytesPerToken)} per token, ${native ? 'in tiles' : 'out'} of ${found.streamed.length} tensors`],
       [
         'disk',
         `${formatBytes(found.diskBytesPerSecond)}/s, measured on this asset${found.diskIsDirect ? '' : ' (perhaps out of the page cache)'}`,
@@ -38,9 +39,9 @@ function planText(found: MemoryPlan): string {
         'predicted',
         found.tokensPerSecond === undefined
           ? 'nothing streams: as fast as it computes'
-          : `at most ${found.tokensPerSecond.toFixed(1)} tokens/s by the disk alone`,
+          : `about ${found.tokensPerSecond.toFixed(1)} tokens/s from a cold disk, if reading is what takes longest`,
       ],
     ]),
-    ...(streamed.length > 0 ? ['streamed, in order:', table(streamed)] : []),
+    ...(streamed.length > 0 && !native ? ['streamed, in order:', table(streamed)] : []),
   ].join('\n')
 }

@@ -2,26 +2,28 @@ import type { Command } from 'commander'
 import { loadModel, type Model, type ModelStats } from '../api/index.js'
 import { formatBytes } from '../core/bytes.js'
 import { AssetError } from '../core/errors.js'
+import { harmless } from '../core/one-line.js'
 import type { EngineChoice } from '../engines/native/choose.js'
 import { cancellable } from './cancel.js'
 import { engineOption } from './engine-option.js'
-import { harmless, note, print, withBar } from './output.js'
+import { numberOption, wholeOption } from './number-option.js'
+import { note, print, withBar } from './output.js'
 
 interface RunOptions {
   readonly prompt?: string
   readonly message?: string
   readonly ids?: string
   readonly embed?: string[]
-  readonly maxTokens?: string
-  readonly temperature?: string
-  readonly topK?: string
-  readonly topP?: string
-  readonly seed?: string
+  readonly maxTokens?: number
+  readonly temperature?: number
+  readonly topK?: number
+  readonly topP?: number
+  readonly seed?: number
   readonly stop?: string[]
   readonly ignoreEos?: boolean
   readonly memory?: string
   readonly engine: EngineChoice
-  readonly threads?: string
+  readonly threads?: number
   readonly stats?: boolean
   readonly json?: boolean
 }
@@ -36,16 +38,24 @@ export function addRunCommand(program: Command): void {
     .option('--message <text>', "a user's message, put through the model's chat template")
     .option('--ids <list>', 'token ids to go on from, such as 1,2,3')
     .option('--embed <text...>', 'print the vector of each text')
-    .option('--max-tokens <n>', 'at most so many new tokens')
-    .option('--temperature <t>', '0 takes the likeliest token')
-    .option('--top-k <k>', 'draw from the k likeliest')
-    .option('--top-p <p>', 'draw from the likeliest that hold p of the probability')
-    .option('--seed <n>', 'make the draws repeat')
+    .option('--max-tokens <n>', 'at most so many new tokens', wholeOption('max-tokens', 0, 2 ** 31))
+    .option(
+      '--temperature <t>',
+      '0 takes the likeliest token',
+      numberOption('temperature', { from: 0, to: 100, wanted: 'a number from 0 to 100' }),
+    )
+    .option('--top-k <k>', 'draw from the k likeliest', wholeOption('top-k', 1, 2 ** 31))
+    .option(
+      '--top-p <p>',
+      'draw from the likeliest that hold p of the probability',
+      numberOption('top-p', { from: Number.MIN_VALUE, to: 1, wanted: 'a number above 0, at most 1' }),
+    )
+    .option('--seed <n>', 'make the draws repeat', wholeOption('seed', Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER))
     .option('--stop <text...>', 'texts that end the generation')
     .option('--ignore-eos', 'go on after an end-of-sequence token')
     .option('--memory <size>', 'most bytes of weights in memory, such as 512MiB')
     .addOption(engineOption())
-    .option('--threads <n>', 'threads that compute in the native engine')
+    .option('--threads <n>', 'threads that compute in the native engine', wholeOption('threads', 1, 1024))
     .option('--stats', 'print what it took, to stderr')
     .option('--json', 'print JSON')
     .addHelpText(
@@ -56,9 +66,9 @@ export function addRunCommand(program: Command): void {
       const given = [options.prompt, options.message, options.ids, options.embed].filter((value) => value !== undefined)
       if (given.length !== 1)
         throw new AssetError('BAD_USAGE', 'Cannot run without knowing on what: give one of --prompt, --message, --ids or --embed')
-      const threads = numberOf('threads', options.threads)
+      if (options.stop?.includes('')) throw new AssetError('BAD_USAGE', 'Cannot read --stop "": give a text that is not empty')
+      const { memory, engine, threads } = options
       await cancellable(async (signal) => {
-        const { memory, engine } = options
         await using model = await withBar((onProgress) => loadModel(asset, { memory, engine, threads, signal, onProgress }))
         await run(model, options, signal)
       })
@@ -84,11 +94,11 @@ async function generate(model: Model, options: RunOptions, signal: AbortSignal):
   const ids: number[] = []
   let text = ''
   const settings = {
-    maxTokens: numberOf('max-tokens', options.maxTokens),
-    temperature: numberOf('temperature', options.temperature),
-    topK: numberOf('top-k', options.topK),
-    topP: numberOf('top-p', options.topP),
-    seed: numberOf('seed', options.seed),
+    maxTokens: options.maxTokens,
+    temperature: options.temperature,
+    topK: options.topK,
+    topP: options.topP,
+    seed: options.seed,
     stop: options.stop,
     ignoreEos: options.ignoreEos,
   }
@@ -108,14 +118,6 @@ function shown(text: string): string {
         .map((part, at) => (at % 2 ? part : harmless(part)))
         .join('')
     : text
-}
-
-function numberOf(name: string, text: string | undefined): number | undefined {
-  if (text === undefined) return undefined
-  const value = Number(text)
-  if (text.trim() === '' || !Number.isFinite(value))
-    throw new AssetError('BAD_USAGE', `Cannot read --${name} ${JSON.stringify(text)}: give a number`)
-  return value
 }
 
 function idsOf(text: string): number[] {

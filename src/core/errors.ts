@@ -1,3 +1,5 @@
+import { oneLine } from './one-line.js'
+
 /** What went wrong, as a stable word that programs may test. */
 export type ErrorCode =
   | 'ABORTED'
@@ -15,7 +17,8 @@ export type ErrorCode =
   | 'UNSUPPORTED'
 
 /**
- * Every error of this library. `message` is one line: "Cannot <do> <what>: <why>", then what to do next.
+ * Every error of this library. `message` is one line: "Cannot <do> <what>: <why>", then what to do next; whatever names
+ * are in it, it stays one line of bounded length.
  * `code` is stable; `cause` is the error underneath, where there is one.
  */
 export class AssetError extends Error {
@@ -25,7 +28,7 @@ export class AssetError extends Error {
     message: string,
     options?: { cause?: unknown },
   ) {
-    super(message, options)
+    super(oneLine(message), options)
   }
 }
 
@@ -48,6 +51,9 @@ const ADVICE: Record<string, string> = {
   ENOENT: 'no such file or folder; check the path',
   ENOTDIR: 'a part of the path is not a folder; check the path',
   EISDIR: 'it is a folder; name a file',
+  EEXIST: 'something is there already; name another place or remove it first',
+  ELOOP: 'its links lead in a circle; check the path',
+  ENXIO: 'it is not a file; name a file',
   EMFILE: 'too many open files; raise the limit (ulimit -n) or run fewer at once',
   ENFILE: 'too many open files on this machine; close some programs and try again',
   EIO: 'the disk reported an input/output error; check the disk',

@@ -22,6 +22,8 @@ export const LIMITS = {
   graphNodes: 1_000_000,
   /** nesting of an ONNX message */
   graphDepth: 100,
+  /** characters of an asset's name */
+  assetName: 200,
   /** files in one asset */
   files: 1_000_000,
   /** bytes of all files of one asset */

@@ -1,21 +1,52 @@
-import { constants, type Stats } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, type Stats } from 'node:fs'
 import { type FileHandle, open, readdir } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import { AssetError, ioError } from './errors.js'
 import { compareUtf8 } from './paths.js'
 
+// Without waiting, should it be a pipe.
+const READING = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)
+
 /**
- * Opens a file for reading, hands it over, and closes it. `what` names it in errors.
+ * Opens a file for reading, to be closed by the caller. `what` names it in errors; `flags` are added to those of reading.
  * @throws AssetError 'NOT_FOUND' or 'IO' where it can't be opened, 'BAD_INPUT' where it is not a file
  */
-export async function withFile<T>(path: string, what: string, use: (handle: FileHandle, facts: Stats) => Promise<T>): Promise<T> {
-  // Without waiting, should it be a pipe.
-  const handle = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)).catch((error: unknown) => {
+export async function openFile(path: string, what: string, flags = 0): Promise<{ handle: FileHandle; facts: Stats }> {
+  const handle = await open(path, READING | flags).catch((error: unknown) => {
     throw ioError(`open ${what}`, error)
   })
   try {
     const facts = await handle.stat()
-    if (!facts.isFile()) throw new AssetError('BAD_INPUT', `Cannot read ${what}: it is not a file`)
+    if (!facts.isFile()) throw noFile(what)
+    return { handle, facts }
+  } catch (error) {
+    await handle.close()
+    throw ioError(`open ${what}`, error)
+  }
+}
+
+/** The same for threads that do nothing else meanwhile. */
+export function openFileSync(path: string, what: string): { fd: number; facts: Stats } {
+  let fd: number | undefined
+  try {
+    fd = openSync(path, READING)
+    const facts = fstatSync(fd)
+    if (!facts.isFile()) throw noFile(what)
+    return { fd, facts }
+  } catch (error) {
+    if (fd !== undefined) closeSync(fd)
+    throw ioError(`open ${what}`, error)
+  }
+}
+
+function noFile(what: string): AssetError {
+  return new AssetError('BAD_INPUT', `Cannot read ${what}: it is not a file; put the file itself there`)
+}
+
+/** Opens a file as {@link openFile} does, hands it over, and closes it. @throws AssetError */
+export async function withFile<T>(path: string, what: string, use: (handle: FileHandle, facts: Stats) => Promise<T>): Promise<T> {
+  const { handle, facts } = await openFile(path, what)
+  try {
     return await use(handle, facts)
   } finally {
     await handle.close()

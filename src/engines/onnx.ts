@@ -9,15 +9,32 @@ type Runtime = typeof import('onnxruntime-node')
 /** The command that adds ONNX Runtime, in the version that this engine was tested with. */
 export const INSTALL_RUNTIME = 'npm install onnxruntime-node@1.30.0 --onnxruntime-node-install=skip'
 
+// Its errors come as exceptions; its own lines would stand beside ours on stderr.
+const FATAL = 4
+
 /** Loads ONNX Runtime, which is optional. @throws AssetError 'MISSING' with the command that adds it */
 export async function loadRuntime(): Promise<Runtime> {
   try {
-    return await import('onnxruntime-node')
+    const runtime = await import('onnxruntime-node')
+    runtime.env.logLevel = 'fatal'
+    return runtime
   } catch (cause) {
     throw new AssetError('MISSING', `Cannot run models: onnxruntime-node is not installed; add it with: ${INSTALL_RUNTIME}`, {
       cause,
     })
   }
+}
+
+/** The runtime's own message, which may hold its source paths and names of any length, as a part of one line. */
+function reason(cause: unknown): string {
+  const text = (cause instanceof Error ? cause.message : String(cause)).replaceAll(/\s+/g, ' ').trim()
+  return text.length > 300 ? `${text.slice(0, 300)}...` : text
+}
+
+/** A session, and how many prepared segments use it. */
+interface Shared {
+  readonly session: Promise<InferenceSession>
+  users: number
 }
 
 /**
@@ -26,29 +43,30 @@ export async function loadRuntime(): Promise<Runtime> {
  */
 export class OnnxEngine implements Engine {
   readonly name = 'onnx'
-  private readonly sessions = new Map<string, Promise<InferenceSession>>()
+  private readonly shared = new Map<string, Shared>()
 
   async prepare(segment: CutGraph): Promise<PreparedSegment> {
     const key = createHash('sha256').update(segment.bytes).digest('hex')
-    let created = this.sessions.get(key)
-    if (!created) {
-      created = this.create(segment)
-      this.sessions.set(key, created)
-      // One that failed may succeed once what was missing is there.
-      created.catch(() => this.sessions.delete(key))
+    const shared = this.shared.get(key) ?? { session: this.create(segment), users: 0 }
+    this.shared.set(key, shared)
+    shared.users += 1
+    const release = () => this.release(key, shared)
+    try {
+      const session = await shared.session
+      return { run: (inputs) => compute(session, inputs), release }
+    } catch (error) {
+      await release()
+      throw error
     }
-    const session = await created
-    return {
-      async run(inputs) {
-        const feeds = Object.fromEntries(session.inputNames.map((name, at) => [name, inputs[at]!]))
-        try {
-          const results = await session.run(feeds)
-          return session.outputNames.map((name) => results[name] as Tensor)
-        } catch (cause) {
-          throw new AssetError('ENGINE', `Cannot compute a segment: ${cause instanceof Error ? cause.message : cause}`, { cause })
-        }
-      },
-    }
+  }
+
+  /** The last one who uses a session frees it; one that failed may succeed once what was missing is there. */
+  private async release(key: string, shared: Shared): Promise<void> {
+    shared.users -= 1
+    if (shared.users > 0) return
+    this.shared.delete(key)
+    const session = await shared.session.catch(() => undefined)
+    await session?.release()
   }
 
   private async create(segment: CutGraph): Promise<InferenceSession> {
@@ -61,20 +79,22 @@ export class OnnxEngine implements Engine {
         graphOptimizationLevel: 'extended',
         enableCpuMemArena: false,
         enableMemPattern: false,
-        logSeverityLevel: 3,
+        logSeverityLevel: FATAL,
         // Threads that spin for work keep the event loop, and those that read, from the cores.
         extra: { session: { intra_op: { allow_spinning: '0' } } },
       })
     } catch (cause) {
-      throw new AssetError('ENGINE', `Cannot prepare a segment for ONNX Runtime: ${cause instanceof Error ? cause.message : cause}`, {
-        cause,
-      })
+      throw new AssetError('ENGINE', `Cannot prepare a segment for ONNX Runtime: ${reason(cause)}`, { cause })
     }
   }
+}
 
-  async close(): Promise<void> {
-    for (const session of await Promise.allSettled(this.sessions.values()))
-      if (session.status === 'fulfilled') await session.value.release()
-    this.sessions.clear()
+async function compute(session: InferenceSession, inputs: readonly Tensor[]): Promise<Tensor[]> {
+  const feeds = Object.fromEntries(session.inputNames.map((name, at) => [name, inputs[at]!]))
+  try {
+    const results = await session.run(feeds)
+    return session.outputNames.map((name) => results[name] as Tensor)
+  } catch (cause) {
+    throw new AssetError('ENGINE', `Cannot compute a segment: ${reason(cause)}`, { cause })
   }
 }

@@ -16,4 +16,6 @@ export interface WeightCounters {
   readonly waitMs: number
   readonly computeMs: number
   readonly passes: number
+  /** how long the disk had nothing to read for this model, where that is known (native, streaming) */
+  readonly diskIdleMs?: number
 }

@@ -1,49 +1,63 @@
 import { Tensor } from 'onnxruntime-common'
 import { AssetError } from '../core/errors.js'
 import { elementType, type GraphIndex } from '../graph/cut.js'
-import { tensorType } from './tensors.js'
+import { quoted, shown } from '../graph/names.js'
+import { tensorOver, tensorType } from './tensors.js'
 
 /** Values by their names in the graph. */
 export type Values = Map<string, Tensor>
 
 /**
  * All inputs of a graph out of those given: an empty cache, a mask of ones, positions from the mask and token types of
- * zero are filled in.
+ * zero are filled in. Types, shapes, and dimensions that the graph gives one name are checked before anything is made.
  * @throws AssetError 'BAD_INPUT' for an input that is unknown, missing, or of the wrong type or shape
  */
 export function completeFeeds(index: GraphIndex, given: ReadonlyMap<string, Tensor>): Values {
   const names = new Set(index.inputs.map(({ name }) => name))
-  for (const name of given.keys())
-    if (!names.has(name)) throw bad(`it has no input ${name}; its inputs are ${[...names].slice(0, 8).join(', ')}`)
+  for (const [name, tensor] of given) {
+    if (!names.has(name)) throw bad(`it has no input ${shown(name)}; its inputs are ${[...names].slice(0, 8).map(shown).join(', ')}`)
+    checkFeed(index, name, tensor)
+  }
+  checkTogether(index, given)
   const feeds: Values = new Map(given)
   const ids = feeds.get('input_ids')
-  if (names.has('input_ids') && ids) {
-    if (ids.dims.length !== 2 || ids.size === 0) throw bad(`input_ids has the shape [${ids.dims}]; give (batch, sequence), neither empty`)
-    const [batch, sequence] = ids.dims as [number, number]
-    const past = given.get('past_key_values.0.key')?.dims[2] ?? 0
-    if (names.has('attention_mask') && !feeds.has('attention_mask')) feeds.set('attention_mask', filled(batch, past + sequence, 1n))
-    if (names.has('token_type_ids') && !feeds.has('token_type_ids')) feeds.set('token_type_ids', filled(batch, sequence, 0n))
-    if (names.has('position_ids') && !feeds.has('position_ids'))
-      feeds.set('position_ids', positions(feeds.get('attention_mask')!, sequence))
-    for (const name of names) if (name.startsWith('past_key_values.') && !feeds.has(name)) feeds.set(name, emptyCache(index, name, batch))
-  }
-  for (const { name } of index.inputs) checkFeed(index, name, feeds.get(name))
+  if (names.has('input_ids') && ids) fillIn(index, names, feeds, ids)
+  for (const name of names) if (!feeds.has(name)) throw bad(`the input ${shown(name)} is missing`)
+  checkTogether(index, feeds)
   return feeds
+}
+
+/** Adds what follows from the ids (batch, sequence) and the inputs given. */
+function fillIn(index: GraphIndex, names: ReadonlySet<string>, feeds: Values, ids: Tensor): void {
+  if (ids.dims.length !== 2 || ids.size === 0) throw bad(`input_ids has the shape [${ids.dims}]; give (batch, sequence), neither empty`)
+  const [batch, sequence] = ids.dims as [number, number]
+  const key = feeds.get('past_key_values.0.key')
+  const past = key && key.size > 0 ? (key.dims[2] ?? 0) : 0
+  const lacks = (name: string) => names.has(name) && !feeds.has(name)
+  const mask = feeds.get('attention_mask')
+  if (mask?.dims.length === 2 && (mask.dims[0] !== batch || mask.dims[1] !== past + sequence))
+    throw bad(
+      `the input attention_mask has the shape [${mask.dims}], expected [${batch},${past + sequence}]: a column for each token, those in the cache too`,
+    )
+  if (lacks('attention_mask')) feeds.set('attention_mask', filled(batch, past + sequence, 1n))
+  if (lacks('token_type_ids')) feeds.set('token_type_ids', filled(batch, sequence, 0n))
+  if (lacks('position_ids')) feeds.set('position_ids', positions(feeds.get('attention_mask'), batch, past + sequence, sequence))
+  for (const name of names) if (name.startsWith('past_key_values.') && lacks(name)) feeds.set(name, emptyCache(index, name, batch))
+  for (const name of names) if (feeds.has(name)) checkFeed(index, name, feeds.get(name)!)
 }
 
 function filled(rows: number, columns: number, value: bigint): Tensor {
   return new Tensor('int64', new BigInt64Array(rows * columns).fill(value), [rows, columns])
 }
 
-/** Each token's place among the tokens of its row, padding left out, for the last `sequence` columns of the mask. */
-function positions(mask: Tensor, sequence: number): Tensor {
-  const [batch, total] = mask.dims as [number, number]
-  const from = mask.data as BigInt64Array
+/** Each token's place among the tokens of its row, padding left out, for the last `sequence` columns of the mask (batch, total); all are tokens without one. */
+function positions(mask: Tensor | undefined, batch: number, total: number, sequence: number): Tensor {
+  const from = mask?.type === 'int64' && mask.dims.length === 2 ? (mask.data as BigInt64Array) : undefined
   const result = new BigInt64Array(batch * sequence)
   for (let row = 0; row < batch; row++) {
     let seen = 0n
     for (let column = 0; column < total; column++) {
-      seen += from[row * total + column]!
+      seen += from ? from[row * total + column]! : 1n
       const at = column - (total - sequence)
       if (at >= 0) result[row * sequence + at] = seen > 0n ? seen - 1n : 0n
     }
@@ -51,24 +65,44 @@ function positions(mask: Tensor, sequence: number): Tensor {
   return new Tensor('int64', result, [batch, sequence])
 }
 
-function dimsOf(index: GraphIndex, name: string): (number | undefined)[] | undefined {
+/** The dimensions that a graph declares for an input: sizes, names of sizes that vary, or undefined for neither. */
+function dimsOf(index: GraphIndex, name: string): (number | string | undefined)[] | undefined {
   const type = index.types.get(name)?.value
   if (type?.case !== 'tensorType') return undefined
-  return type.value.shape?.dim.map(({ value }) => (value.case === 'dimValue' ? Number(value.value) : undefined))
+  return type.value.shape?.dim.map(({ value }) => (value.case === 'dimValue' ? Number(value.value) : value.value || undefined))
 }
 
 function emptyCache(index: GraphIndex, name: string, batch: number): Tensor {
   const dims = dimsOf(index, name)
-  return new Tensor('float32', new Float32Array(0), [batch, dims?.[1] ?? 1, 0, dims?.[3] ?? 1])
+  const size = (axis: number) => (typeof dims?.[axis] === 'number' ? dims[axis] : 1)
+  return tensorOver(elementType(index, name), new Uint8Array(0), [batch, size(1), 0, size(3)])
 }
 
-function checkFeed(index: GraphIndex, name: string, tensor: Tensor | undefined): void {
-  if (!tensor) throw bad(`the input ${name} is missing`)
+function checkFeed(index: GraphIndex, name: string, tensor: Tensor): void {
   const type = tensorType(elementType(index, name))
-  if (tensor.type !== type) throw bad(`the input ${name} is of ${tensor.type}, expected ${type}`)
+  if (tensor.type !== type) throw bad(`the input ${shown(name)} is of ${tensor.type}, expected ${type}`)
   const dims = dimsOf(index, name)
-  const fits = !dims || (dims.length === tensor.dims.length && dims.every((dim, axis) => dim === undefined || dim === tensor.dims[axis]))
-  if (!fits) throw bad(`the input ${name} has the shape [${tensor.dims}], expected [${dims?.map((dim) => dim ?? '?')}]`)
+  const fits =
+    !dims || (dims.length === tensor.dims.length && dims.every((dim, axis) => typeof dim !== 'number' || dim === tensor.dims[axis]))
+  if (!fits)
+    throw bad(
+      `the input ${shown(name)} has the shape [${tensor.dims}], expected [${dims?.map((dim) => (typeof dim === 'number' ? dim : '?'))}]`,
+    )
+}
+
+/** A dimension with a name (`batch`, `past_sequence`) is of one size in all inputs. */
+function checkTogether(index: GraphIndex, feeds: ReadonlyMap<string, Tensor>): void {
+  const sizes = new Map<string, { size: number; name: string }>()
+  for (const [name, { dims }] of feeds) {
+    for (const [axis, dim] of dimsOf(index, name)?.entries() ?? []) {
+      if (typeof dim !== 'string') continue
+      const size = dims[axis]!
+      const known = sizes.get(dim)
+      if (known && known.size !== size)
+        throw bad(`the inputs ${shown(known.name)} and ${shown(name)} disagree on ${quoted(dim)}: ${known.size} and ${size}`)
+      sizes.set(dim, { size, name })
+    }
+  }
 }
 
 function bad(why: string): AssetError {

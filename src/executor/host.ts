@@ -4,7 +4,6 @@ import { elementType, type GraphIndex } from '../graph/cut.js'
 import type { ValueInfoProto } from '../graph/generated/onnx_pb.js'
 import { type OpenAsset, openAsset } from '../store/open-asset.js'
 import { Store } from '../store/store.js'
-import { Tokenizer } from '../text/tokenizer.js'
 import { embed } from './embed.js'
 import { type Generated, generate, type TextFiles } from './generate.js'
 import { Loader } from './load.js'
@@ -155,6 +154,8 @@ async function readTextFiles(asset: OpenAsset): Promise<TextFiles> {
   if (!tokenizer) return { tokenizer: undefined, config, generation }
   const templatePath = 'chat_template.jinja'
   const template = asset.manifest.files.has(templatePath) ? Buffer.from(await asset.readFile(templatePath)).toString('utf8') : undefined
+  // Only now: a model without one needs none of its memory.
+  const { Tokenizer } = await import('../text/tokenizer.js')
   return { tokenizer: new Tokenizer(tokenizer, (await json('tokenizer_config.json')) ?? {}, template), config, generation }
 }
 

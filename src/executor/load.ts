@@ -1,12 +1,13 @@
 import { freemem } from 'node:os'
+import { programOf, type ReadText, readConfig } from '../asset/model-graph.js'
 import { AssetError } from '../core/errors.js'
-import { parseJsonObject } from '../core/json.js'
 import { LIMITS } from '../core/limits.js'
 import { nativeProgram } from '../engines/native/choose.js'
 import { OnnxEngine } from '../engines/onnx.js'
 import { indexGraph } from '../graph/cut.js'
 import { parseGraph } from '../graph/parse.js'
 import { Residency } from '../residency/residency.js'
+import { stateDictOf } from '../store/fragment-headers.js'
 import type { OpenAsset } from '../store/open-asset.js'
 import type { LoadedModel } from './loaded-model.js'
 import { NativeModel } from './native-model.js'
@@ -37,10 +38,9 @@ function freeMemory(): number {
 }
 
 async function noGraph(asset: OpenAsset): Promise<AssetError> {
-  const { config } = asset.manifest
-  const type = config ? parseJsonObject(await asset.readFile(config), config).model_type : undefined
-  return new AssetError(
-    'UNSUPPORTED',
-    `Cannot run ${asset.where}: it has no graph, since no family for model_type ${JSON.stringify(type)?.slice(0, 80)} is known ("masset doctor" lists the families); an ONNX export can be given instead`,
-  )
+  const read: ReadText = async (path) =>
+    asset.manifest.files.has(path) ? { bytes: await asset.readFile(path), what: `${path} of ${asset.where}` } : undefined
+  const program = await programOf(await readConfig(read), read, await stateDictOf(asset))
+  const why = program.graph ? 'it was made before its family was known: fragment its checkpoint again' : program.why
+  return new AssetError('UNSUPPORTED', `Cannot run ${asset.where}: it has no graph, since ${why}; an ONNX export can be given instead`)
 }

@@ -14,6 +14,7 @@ import {
 import type { Program } from '../engines/native/program.js'
 import { type NativeFile, planProgram, specText } from '../engines/native/spec.js'
 import type { GraphIndex } from '../graph/cut.js'
+import { shown } from '../graph/names.js'
 import type { TilePlan } from '../plan/tiles.js'
 import type { OpenAsset } from '../store/open-asset.js'
 import type { WeightCounters } from './counters.js'
@@ -121,7 +122,7 @@ export class NativeModel implements LoadedModel {
       token_type_ids: () => each(count, () => 0),
     }
     const feeds = this.program.inputs.map(({ name }): NamedTensor => {
-      const data = made[name]?.()
+      const data = Object.hasOwn(made, name) ? made[name]!() : undefined
       if (!data) throw new AssetError('UNSUPPORTED', `Cannot generate: the model has the input ${name}`)
       return { name, dims: [rows.length, data.length / rows.length], i64: data }
     })
@@ -151,7 +152,7 @@ export class NativeModel implements LoadedModel {
 
   counters(): WeightCounters {
     const { budget, pinnedBytes, bytesPerPass, slots, slotBytes } = this.plan
-    const { bytesRead, diskBytes, hits, waits, waitedMs } = this.model.stats()
+    const { bytesRead, diskBytes, hits, waits, waitedMs, diskIdleMs } = this.model.stats()
     const residentBytes = this.closed ? 0 : pinnedBytes + slots * slotBytes
     return {
       budgetBytes: budget,
@@ -166,6 +167,7 @@ export class NativeModel implements LoadedModel {
       waitMs: waitedMs,
       computeMs: this.passMs - waitedMs,
       passes: this.passes,
+      diskIdleMs,
     }
   }
 
@@ -202,7 +204,10 @@ async function openFiles(
     const { location, offset, length } = index.weights.get(name)!.data
     const file = asset.manifest.files.get(location)
     if (!file || offset + length > file.size)
-      throw new AssetError('BAD_INPUT', `Cannot run ${asset.where}: its graph looks for ${name} in ${location}, where it isn't`)
+      throw new AssetError(
+        'BAD_INPUT',
+        `Cannot run ${asset.where}: its graph looks for ${shown(name)} in ${shown(location)}, where it isn't`,
+      )
     if (files.has(location)) continue
     const sums = await asset.pages(location)
     files.set(location, { key: String(file.cid), path: asset.pathOf(file), size: file.size, firstSum: pages })

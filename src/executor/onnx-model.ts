@@ -1,7 +1,8 @@
 import type { Tensor } from 'onnxruntime-common'
 import { AssetError, throwIfAborted } from '../core/errors.js'
 import type { Engine, PreparedSegment } from '../engines/engine.js'
-import { cutGraph, elementType, type GraphIndex } from '../graph/cut.js'
+import { cutGraph, type GraphIndex } from '../graph/cut.js'
+import { shown } from '../graph/names.js'
 import { type Plan, planGraph } from '../plan/plan.js'
 import type { GatherStep, SegmentStep } from '../plan/steps.js'
 import type { Residency } from '../residency/residency.js'
@@ -37,7 +38,7 @@ export class OnnxModel implements LoadedModel {
     private readonly plan: Plan,
     private readonly weights: Weights,
     private readonly files: WeightFiles,
-    private readonly prepared: ReadonlyMap<SegmentStep, PreparedSegment>,
+    private readonly prepared: Map<SegmentStep, PreparedSegment>,
     private readonly queue: PassQueue,
   ) {
     const lastUse = new Map<string, number>()
@@ -58,11 +59,16 @@ export class OnnxModel implements LoadedModel {
     const plan = planGraph(index, budgetOf)
     const prepared = new Map<SegmentStep, PreparedSegment>()
     const segments = plan.steps.filter((step): step is SegmentStep => step.kind === 'segment')
-    for (const [at, step] of segments.entries()) {
-      const nodes = step.nodes.map((node) => index.nodes[node]!)
-      prepared.set(step, await engine.prepare(cutGraph(index, nodes, [...step.inputs, ...step.weights], step.outputs)))
-      throwIfAborted(signal, 'load the model')
-      onProgress?.(at + 1, segments.length)
+    try {
+      for (const [at, step] of segments.entries()) {
+        const nodes = step.nodes.map((node) => index.nodes[node]!)
+        prepared.set(step, await engine.prepare(cutGraph(index, nodes, [...step.inputs, ...step.weights], step.outputs)))
+        throwIfAborted(signal, 'load the model')
+        onProgress?.(at + 1, segments.length)
+      }
+    } catch (error) {
+      for (const segment of prepared.values()) await segment.release()
+      throw error
     }
     return new OnnxModel(asset, index, plan, new Weights(residency, plan.residency, files.sources), files, prepared, queue)
   }
@@ -129,18 +135,18 @@ export class OnnxModel implements LoadedModel {
   }
 
   /** The rows of a table that ids (...) name, as (..., width). @throws AssetError 'BAD_INPUT' for an id outside the table */
-  private async gather({ table, ids, output }: GatherStep, wanted: Tensor): Promise<Tensor> {
+  private async gather({ table, ids }: GatherStep, wanted: Tensor): Promise<Tensor> {
     const { tensor, data } = this.index.weights.get(table)!
     const [count, ...row] = tensor.dims.map(Number) as [number, ...number[]]
     const rows = Array.from(wanted.data as BigInt64Array, Number)
     for (const id of rows)
       if (!(id >= 0 && id < count))
-        throw new AssetError('BAD_INPUT', `Cannot run the model: ${ids} holds ${id}, ${table} has ${count} rows`)
+        throw new AssetError('BAD_INPUT', `Cannot run the model: ${shown(ids)} holds ${id}, ${shown(table)} has ${count} rows`)
     const rowBytes = row.reduce((product, dim) => product * dim, elementSize(tensor.dataType))
     const bytes = await this.weights.rows(table, rows, rowBytes, (id, target) =>
       this.files.read(data.location, target, data.offset + id * rowBytes),
     )
-    return tensorOver(elementType(this.index, output), bytes, [...wanted.dims, ...row])
+    return tensorOver(tensor.dataType, bytes, [...wanted.dims, ...row])
   }
 
   /** Lets messages in (an abort, say) now and then: ONNX Runtime keeps the thread while it computes. */
@@ -151,7 +157,11 @@ export class OnnxModel implements LoadedModel {
   }
 
   async close(): Promise<void> {
-    await this.queue.run(() => this.weights.close())
+    await this.queue.run(async () => {
+      await this.weights.close()
+      for (const segment of this.prepared.values()) await segment.release()
+      this.prepared.clear()
+    })
   }
 }
 

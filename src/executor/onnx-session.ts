@@ -26,9 +26,13 @@ export class OnnxSession implements Session {
   }
 }
 
-/** The last rows of logits (rows, sequence, vocabulary), of one sequence unless said otherwise. @throws AssetError 'ENGINE' where there are none */
+/** The last rows of logits (rows, sequence, vocabulary), of one sequence unless said otherwise. @throws AssetError 'UNSUPPORTED' where the model gives something else by that name */
 export function lastLogits(logits: Tensor | undefined, rows = 1): Float32Array {
-  if (logits?.type !== 'float32') throw new AssetError('ENGINE', 'Cannot generate: the model gave no logits of float32')
-  const data = logits.data as Float32Array
-  return data.subarray(data.length - rows * logits.dims.at(-1)!)
+  const [batch, sequence, vocabulary] = logits?.dims ?? []
+  if (logits?.type !== 'float32' || logits.dims.length !== 3 || batch !== rows || !sequence || !vocabulary)
+    throw new AssetError(
+      'UNSUPPORTED',
+      `Cannot generate: the model's logits are ${logits ? `${logits.type} [${logits.dims}]` : 'missing'}, expected float32 [${rows},sequence,vocabulary]; use run`,
+    )
+  return (logits.data as Float32Array).subarray(-rows * vocabulary)
 }

@@ -1,5 +1,6 @@
 import { AssetError } from '../core/errors.js'
 import type { GraphIndex } from '../graph/cut.js'
+import { shown } from '../graph/names.js'
 import type { WeightSource } from '../residency/weights.js'
 import type { FragmentFile } from '../store/fragment-file.js'
 import type { OpenAsset } from '../store/open-asset.js'
@@ -19,7 +20,10 @@ export class WeightFiles {
     for (const { name, data } of index.weights.values()) {
       const file = asset.manifest.files.get(data.location)
       if (!file || data.offset + data.length > file.size) {
-        throw new AssetError('BAD_INPUT', `Cannot run ${asset.where}: its graph looks for ${name} in ${data.location}, where it isn't`)
+        throw new AssetError(
+          'BAD_INPUT',
+          `Cannot run ${asset.where}: its graph looks for ${shown(name)} in ${shown(data.location)}, where it isn't`,
+        )
       }
       const key = `${file.cid}:${data.offset}:${data.length}`
       sources.set(name, { key, length: data.length, read: (target) => this.read(data.location, target, data.offset) })

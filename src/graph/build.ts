@@ -15,6 +15,7 @@ import {
   type ValueInfoProto,
   ValueInfoProtoSchema,
 } from './generated/onnx_pb.js'
+import { shown } from './names.js'
 import type { StateDict, WeightRef } from './weights.js'
 
 // Opset 23 has Attention, RotaryEmbedding and RMSNormalization; IR version 11 came with it.
@@ -104,13 +105,22 @@ export class GraphBuilder {
   weight(key: string, shape: readonly number[]): Value {
     const owner = this.owner(key)
     const ref = this.stateDict.get(owner)
-    if (!ref) throw new AssetError('BAD_INPUT', `Cannot build the graph: tensor ${key} ${list(shape)} is missing from the weights`)
+    if (!ref) throw new AssetError('BAD_INPUT', `Cannot build the graph: tensor ${shown(key)} ${list(shape)} is missing from the weights`)
     if (ref.shape.length !== shape.length || ref.shape.some((dim, axis) => dim !== shape[axis]))
-      throw new AssetError('BAD_INPUT', `Cannot build the graph: tensor ${owner} has the shape ${list(ref.shape)}, expected ${list(shape)}`)
+      throw new AssetError(
+        'BAD_INPUT',
+        `Cannot build the graph: tensor ${shown(owner)} has the shape ${list(ref.shape)}, expected ${list(shape)}`,
+      )
     if (!FLOATS.includes(ref.dtype))
-      throw new AssetError('UNSUPPORTED', `Cannot build the graph: tensor ${owner} is of ${ref.dtype}; use weights of ${FLOATS.join(', ')}`)
+      throw new AssetError(
+        'UNSUPPORTED',
+        `Cannot build the graph: tensor ${shown(owner)} is of ${ref.dtype}; use weights of ${FLOATS.join(', ')}`,
+      )
     if (ref.length !== tensorBytes(ref.dtype, ref.shape))
-      throw new AssetError('BAD_INPUT', `Cannot build the graph: tensor ${owner} ${list(shape)} of ${ref.dtype} has ${ref.length} bytes`)
+      throw new AssetError(
+        'BAD_INPUT',
+        `Cannot build the graph: tensor ${shown(owner)} ${list(shape)} of ${ref.dtype} has ${ref.length} bytes`,
+      )
     return this.external(owner, ref, dataTypeOf(ref.dtype), ref.shape)
   }
 
@@ -131,7 +141,7 @@ export class GraphBuilder {
         dataType,
         dims: dims.map(BigInt),
         dataLocation: DataLocation.EXTERNAL,
-        externalData: Object.entries(entries).map(([key, value]) => ({ key, value })),
+        externalData: Object.entries(entries).map(([name, value]) => ({ key: name, value })),
       }),
     )
     const value = { name, dtype: ref.dtype, dims }

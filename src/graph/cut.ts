@@ -15,8 +15,10 @@ import {
   type ValueInfoProto,
   ValueInfoProtoSchema,
 } from './generated/onnx_pb.js'
+import { shown } from './names.js'
 import { unpackNibbles } from './nibbles.js'
 import { serializeGraph } from './parse.js'
+import { checkGraph, STANDARD } from './validate.js'
 
 // BitCast, which turns the 16-bit integers that JavaScript can hold into BFLOAT16, came with opset 26.
 const BITCAST_OPSET = 26n
@@ -42,9 +44,10 @@ export interface GraphIndex {
   readonly types: ReadonlyMap<string, TypeProto>
 }
 
-/** Sorts the names of a parsed graph. @throws AssetError 'UNSUPPORTED' for nodes that hold graphs of their own */
+/** Checks a parsed graph and sorts its names. @throws AssetError 'BAD_INPUT' | 'UNSUPPORTED' for one that can't be run */
 export function indexGraph(model: ModelProto): GraphIndex {
   const graph = model.graph!
+  checkGraph(graph)
   const weights = new Map<string, Weight>()
   const constants = new Map<string, TensorProto>()
   for (const tensor of graph.initializer) {
@@ -55,11 +58,6 @@ export function indexGraph(model: ModelProto): GraphIndex {
   const inputs = graph.input.filter(({ name }) => !weights.has(name) && !constants.has(name))
   const types = new Map<string, TypeProto>()
   for (const { name, type } of [...inputs, ...graph.valueInfo, ...graph.output]) if (type) types.set(name, type)
-  for (const node of graph.node) {
-    if (node.attribute.some(({ g, graphs }) => g || graphs.length > 0)) {
-      throw new AssetError('UNSUPPORTED', `Cannot run the graph: node ${node.name} (${node.opType}) holds a graph of its own`)
-    }
-  }
   return { model, nodes: graph.node, inputs, outputs: graph.output, weights, constants, types }
 }
 
@@ -68,7 +66,8 @@ export function elementType(index: GraphIndex, name: string): number {
   const weight = index.weights.get(name)
   if (weight) return weight.tensor.dataType
   const type = index.types.get(name)?.value
-  if (type?.case !== 'tensorType') throw new AssetError('UNSUPPORTED', `Cannot run the graph: it does not say the element type of ${name}`)
+  if (type?.case !== 'tensorType')
+    throw new AssetError('UNSUPPORTED', `Cannot run the graph: it does not say the element type of ${shown(name)}`)
   return type.value.elemType
 }
 
@@ -83,7 +82,7 @@ export interface CutGraph {
  * Cuts nodes out of a graph. Names are replaced by numbers in order of appearance, so that equal segments of different
  * layers give equal bytes and can share one session. BFLOAT16 inputs become UINT16 with a `BitCast`, INT4 weights UINT8
  * that is unpacked.
- * @throws AssetError 'UNSUPPORTED' for INT4 weights whose rows are no whole bytes
+ * @throws AssetError 'UNSUPPORTED' for nibbles that are no weight, or whose rows are no whole bytes
  */
 export function cutGraph(index: GraphIndex, nodes: readonly NodeProto[], inputs: readonly string[], outputs: readonly string[]): CutGraph {
   const renamed = new Map<string, string>([['', '']])
@@ -95,13 +94,12 @@ export function cutGraph(index: GraphIndex, nodes: readonly NodeProto[], inputs:
     return short
   }
   const graph = create(GraphProtoSchema, { name: 'segment' })
-  let opset = index.model.opsetImport.find(({ domain }) => domain === '')?.version ?? 23n
+  let opset = index.model.opsetImport.find(({ domain }) => STANDARD.includes(domain))?.version ?? 23n
   for (const name of inputs) {
     if (elementType(index, name) === DataType.INT4) {
       const bits = `b${graph.input.length}`
-      const { dims } = index.weights.get(name)!.tensor
-      const packed = [...dims.slice(0, -1), BigInt(packedWidth(name, dims))]
-      graph.input.push(valueInfo(index, name, bits, DataType.UINT8, packed))
+      const dims = index.weights.get(name)?.tensor.dims ?? []
+      graph.input.push(valueInfo(index, name, bits, DataType.UINT8, packed(name, dims)))
       unpackNibbles(graph, bits, rename(name), dims)
       continue
     }
@@ -116,26 +114,26 @@ export function cutGraph(index: GraphIndex, nodes: readonly NodeProto[], inputs:
     opset = opset > BITCAST_OPSET ? opset : BITCAST_OPSET
   }
   const constants = new Set<string>()
-  for (const { opType, domain, input, output, attribute } of nodes) {
+  for (const { opType, input, output, attribute } of nodes) {
     for (const name of input) {
       const constant = index.constants.get(name)
       if (!constant || constants.has(name)) continue
       constants.add(name)
       graph.initializer.push(create(TensorProtoSchema, { ...constant, name: rename(name) }))
     }
-    graph.node.push(create(NodeProtoSchema, { opType, domain, input: input.map(rename), output: output.map(rename), attribute }))
+    graph.node.push(create(NodeProtoSchema, { opType, input: input.map(rename), output: output.map(rename), attribute }))
   }
   for (const name of outputs) graph.output.push(valueInfo(index, name, rename(name)))
-  const others = index.model.opsetImport.filter(({ domain }) => domain !== '')
-  const opsetImport = [{ domain: '', version: opset }, ...others.map(({ domain, version }) => ({ domain, version }))]
+  const opsetImport = [{ domain: '', version: opset }]
   const model = create(ModelProtoSchema, { irVersion: index.model.irVersion, opsetImport, graph })
   return { bytes: serializeGraph(model), inputs, outputs }
 }
 
-function packedWidth(name: string, dims: readonly bigint[]): number {
-  const width = Number(dims.at(-1) ?? 1n)
-  if (width % 2 !== 0) throw new AssetError('UNSUPPORTED', `Cannot run the graph: a row of ${name} has ${width} nibbles, no whole bytes`)
-  return width / 2
+/** The shape of the bytes that hold nibbles of a shape. */
+function packed(name: string, dims: readonly bigint[]): bigint[] {
+  const width = dims.at(-1) ?? 1n
+  if (width % 2n !== 0n) throw new AssetError('UNSUPPORTED', `Cannot run the graph: the rows of ${shown(name)} are nibbles, no whole bytes`)
+  return [...dims.slice(0, -1), width / 2n]
 }
 
 function valueInfo(

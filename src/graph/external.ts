@@ -2,6 +2,7 @@ import { AssetError } from '../core/errors.js'
 import { LIMITS } from '../core/limits.js'
 import { bitsOf } from './elements.js'
 import { TensorProto_DataLocation as DataLocation, TensorProto_DataType as DataType, type TensorProto } from './generated/onnx_pb.js'
+import { quoted, shown } from './names.js'
 
 /** Bytes of an initializer that lie in another file: `location` is a path relative to the graph's folder, with `/` between segments. */
 export interface ExternalData {
@@ -21,16 +22,16 @@ export function externalData(tensor: TensorProto): ExternalData | undefined {
   if (tensor.dataLocation !== DataLocation.EXTERNAL) return undefined
   const entries = new Map<string, string>()
   for (const { key, value } of tensor.externalData) {
-    if (entries.has(key)) throw refusal(tensor, `its external data gives ${key} twice`)
+    if (entries.has(key)) throw refusal(tensor, `its external data gives ${shown(key)} twice`)
     entries.set(key, value)
   }
   for (const key of entries.keys()) {
     if (!['location', 'offset', 'length', 'checksum'].includes(key))
-      throw refusal(tensor, `its external data has the unknown key ${JSON.stringify(key)}`)
+      throw refusal(tensor, `its external data has the unknown key ${quoted(key)}`)
   }
   const location = entries.get('location')
   const problem = locationProblem(location)
-  if (location === undefined || problem) throw refusal(tensor, `its external location ${JSON.stringify(location ?? '')} ${problem}`)
+  if (location === undefined || problem) throw refusal(tensor, `its external location ${quoted(location ?? '')} ${problem}`)
   const needed = dataBytes(tensor)
   const offset = decimal(tensor, 'offset', entries.get('offset') ?? '0')
   const length = decimal(tensor, 'length', entries.get('length') ?? String(needed))
@@ -40,10 +41,13 @@ export function externalData(tensor: TensorProto): ExternalData | undefined {
 }
 
 /**
- * Checks that a tensor has as much data as its shape and element type say, and returns nothing.
+ * Checks that a tensor has as much data as its shape and element type say, and returns nothing. Only where `outside` is
+ * true may that data lie in a file: an engine that is given any other such tensor would open the file by itself.
  * @throws AssetError 'BAD_INPUT'
  */
-export function checkTensor(tensor: TensorProto): void {
+export function checkTensor(tensor: TensorProto, outside = false): void {
+  if (!outside && tensor.dataLocation === DataLocation.EXTERNAL)
+    throw refusal(tensor, 'its data lies in a file, which only an initializer of the main graph may do')
   if (externalData(tensor)) return
   if (tensor.segment) throw refusal(tensor, 'it is stored in segments')
   const [found, needed] = [storedCount(tensor), neededCount(tensor)]
@@ -81,7 +85,7 @@ function locationProblem(location: string | undefined): string | undefined {
 
 function decimal(tensor: TensorProto, key: string, text: string): number {
   const value = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN
-  if (!Number.isSafeInteger(value)) throw refusal(tensor, `its external ${key} ${JSON.stringify(text.slice(0, 40))} is not a byte count`)
+  if (!Number.isSafeInteger(value)) throw refusal(tensor, `its external ${key} ${quoted(text)} is not a byte count`)
   return value
 }
 
@@ -106,5 +110,5 @@ function elementsOf(tensor: TensorProto): number {
 }
 
 function refusal(tensor: TensorProto, why: string): AssetError {
-  return new AssetError('BAD_INPUT', `Cannot read the ONNX graph: tensor ${JSON.stringify(tensor.name.slice(0, 200))}: ${why}`)
+  return new AssetError('BAD_INPUT', `Cannot read the ONNX graph: tensor ${quoted(tensor.name)}: ${why}`)
 }

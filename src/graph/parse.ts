@@ -3,6 +3,7 @@ import { AssetError } from '../core/errors.js'
 import { LIMITS } from '../core/limits.js'
 import { checkTensor } from './external.js'
 import { type AttributeProto, type GraphProto, type ModelProto, ModelProtoSchema, type TensorProto } from './generated/onnx_pb.js'
+import { quoted } from './names.js'
 import { scanModel } from './scan.js'
 
 /**
@@ -15,15 +16,17 @@ export function parseGraph(bytes: Uint8Array): ModelProto {
   let model: ModelProto
   try {
     scanModel(bytes)
-    model = fromBinary(ModelProtoSchema, bytes, { recursionLimit: LIMITS.graphDepth })
+    // What the schema doesn't know is left out: it could not be checked, and would be handed on to the engine.
+    model = fromBinary(ModelProtoSchema, bytes, { recursionLimit: LIMITS.graphDepth, readUnknownFields: false })
   } catch (error) {
     throw unreadable(error instanceof Error ? error.message : String(error), error)
   }
   if (!model.graph) throw unreadable('it has no graph in it')
-  for (const tensor of tensorsOf(model)) checkTensor(tensor)
+  const initializers = new Set(model.graph.initializer)
+  for (const tensor of tensorsOf(model)) checkTensor(tensor, initializers.has(tensor))
   const names = new Set<string>()
   for (const { name } of model.graph.initializer) {
-    if (names.has(name)) throw unreadable(`two initializers are called ${JSON.stringify(name.slice(0, 200))}`)
+    if (names.has(name)) throw unreadable(`two initializers are called ${quoted(name)}`)
     names.add(name)
   }
   return model

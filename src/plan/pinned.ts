@@ -1,5 +1,6 @@
 import { formatBytes } from '../core/bytes.js'
 import { AssetError } from '../core/errors.js'
+import { Window } from './window.js'
 
 /** A weight as one segment uses it; a matrix may stream, a vector is always pinned. */
 export interface WeightUse {
@@ -36,56 +37,52 @@ export function planResidency(segments: readonly (readonly WeightUse[])[], budge
   const total = totalBytes(segments)
   const base = sum([...unique.values()].filter(({ matrix }) => !matrix))
   const matrices = [...unique.values()].filter(({ matrix }) => matrix)
-  const minimum = Math.min(total, base + windowOf(segments, new Set(matrices.map(({ name }) => name))))
+  const window = new Window(segments)
+  for (const { name } of matrices) window.set(name, true)
+  const minimum = Math.min(total, base + window.bytes)
   if (budget < minimum) {
     throw new AssetError(
       'BUDGET_TOO_SMALL',
       `Cannot run within ${formatBytes(budget)} of memory: the largest weight and its read-ahead need ${formatBytes(minimum)}; give at least ${minimum} bytes`,
     )
   }
-  const streaming = total <= budget ? new Set<string>() : chooseStreamed(segments, matrices, budget - base)
+  const streaming = total <= budget ? new Set<string>() : chooseStreamed(window, matrices, budget - base)
   const pinned = new Set([...unique.keys()].filter((name) => !streaming.has(name)))
   const streamed = segments.flat().filter(({ name }) => streaming.has(name))
   const pinnedBytes = sum([...unique.values()].filter(({ name }) => pinned.has(name)))
   return { budget, minimum, total, pinned, pinnedBytes, streamed, bytesPerPass: sum(streamed), window: budget - pinnedBytes }
 }
 
-function chooseStreamed(segments: readonly (readonly WeightUse[])[], matrices: readonly WeightUse[], room: number): Set<string> {
+/** `window` is that of all matrices streaming; each that can stay without passing `room` with the window that the rest needs is taken out. */
+function chooseStreamed(window: Window, matrices: readonly WeightUse[], room: number): Set<string> {
   const streaming = new Set(matrices.map(({ name }) => name))
-  const target = Math.max(0, room - windowOf(segments, streaming)) / sum(matrices)
+  const target = Math.max(0, room - window.bytes) / sum(matrices)
   let pinned = 0
-  let owed = 0
-  for (const { name, length } of matrices) {
-    owed += length * target
-    if (owed < length / 2 || pinned + length > room * target * 2) continue
-    streaming.delete(name)
-    if (pinned + length + windowOf(segments, streaming) > room) {
-      streaming.add(name)
-      continue
+  const pin = ({ name, length }: WeightUse): boolean => {
+    window.set(name, false)
+    if (pinned + length + window.bytes > room) {
+      window.set(name, true)
+      return false
     }
-    owed -= length
+    streaming.delete(name)
     pinned += length
+    return true
+  }
+  let owed = 0
+  for (const matrix of matrices) {
+    owed += matrix.length * target
+    if (owed < matrix.length / 2 || pinned + matrix.length > room * target * 2) continue
+    if (pin(matrix)) owed -= matrix.length
   }
   // What rounding left over: the largest that still fit.
-  for (const { name, length } of [...matrices].sort((a, b) => b.length - a.length)) {
-    if (!streaming.has(name) || pinned + length > room) continue
-    streaming.delete(name)
-    if (pinned + length + windowOf(segments, streaming) > room) streaming.add(name)
-    else pinned += length
-  }
+  for (const matrix of [...matrices].sort((a, b) => b.length - a.length))
+    if (streaming.has(matrix.name) && pinned + matrix.length <= room) pin(matrix)
   return streaming
 }
 
 /** Bytes of all weights that segments use, each once. */
 export function totalBytes(segments: readonly (readonly WeightUse[])[]): number {
   return sum(new Map(segments.flat().map((use) => [use.name, use])).values())
-}
-
-/** Bytes that the streamed weights of one segment and of the next that streams need together, around the end of the pass too. */
-function windowOf(segments: readonly (readonly WeightUse[])[], streaming: ReadonlySet<string>): number {
-  const needs = segments.map((uses) => sum(uses.filter(({ name }) => streaming.has(name)))).filter((need) => need > 0)
-  if (needs.length <= 1) return needs[0] ?? 0
-  return needs.reduce((most, need, at) => Math.max(most, need + needs[(at + 1) % needs.length]!), 0)
 }
 
 function sum(uses: Iterable<{ readonly length: number }>): number {

@@ -1,4 +1,5 @@
-import type { GraphIndex } from '../graph/cut.js'
+import { elementType, type GraphIndex } from '../graph/cut.js'
+import { TensorProto_DataType as DataType, type NodeProto } from '../graph/generated/onnx_pb.js'
 import { scaleOwners } from '../graph/scales.js'
 
 /** Rows of a table picked by ids, read straight from the fragment: only the rows asked for. */
@@ -26,14 +27,16 @@ export type Step = GatherStep | SegmentStep
 /** A step before it is known what it needs and makes. */
 type Cut = GatherStep | Pick<SegmentStep, 'kind' | 'nodes'>
 
+const INTEGERS: readonly (number | undefined)[] = [DataType.INT32, DataType.INT64]
+
 /** True for what is streamed or pinned by choice; vectors (norms, biases) are small and always pinned. */
 export function isMatrix(index: GraphIndex, name: string): boolean {
   return (index.weights.get(name)?.tensor.dims.length ?? 0) >= 2
 }
 
 /**
- * Cuts the node list, in its order, into steps. A segment ends where the next node needs a second matrix (scales belong to
- * theirs); a `Gather`
+ * Cuts the node list, in its order, into steps. A segment ends where the next node needs a second matrix, to which its scales
+ * belong; a `Gather`
  * along the rows of a weight is a step of its own. The cut depends on the graph alone, so results never depend on the budget.
  */
 export function planSteps(index: GraphIndex): Step[] {
@@ -49,11 +52,10 @@ export function planSteps(index: GraphIndex): Step[] {
     matrices = new Set()
   }
   for (const [at, node] of index.nodes.entries()) {
-    const [table, ids] = node.input
-    const axis = node.attribute.find(({ name }) => name === 'axis')?.i ?? 0n
-    if (node.opType === 'Gather' && isMatrix(index, table!) && axis === 0n && !index.constants.has(ids!)) {
-      if (made.has(ids!)) close()
-      steps.push({ kind: 'gather', table: table!, ids: ids!, output: node.output[0]! })
+    const rows = rowsOf(index, node)
+    if (rows) {
+      if (made.has(rows.ids)) close()
+      steps.push(rows)
       continue
     }
     const needed = node.input.filter((name) => isMatrix(index, name)).map((name) => owners.get(name) ?? name)
@@ -66,13 +68,32 @@ export function planSteps(index: GraphIndex): Step[] {
   return withBoundaries(index, steps)
 }
 
+/** A Gather of rows of a weight by integers that only a run shows; undefined for any other node, which its engine may judge. */
+function rowsOf(index: GraphIndex, { opType, input, output, attribute }: NodeProto): GatherStep | undefined {
+  if (opType !== 'Gather' || input.length !== 2 || output.length !== 1) return undefined
+  const [[table, ids], [rows]] = [input as [string, string], output as [string]]
+  const axis = attribute.find(({ name }) => name === 'axis')?.i ?? 0n
+  if (axis !== 0n || !isMatrix(index, table) || index.weights.has(ids) || index.constants.has(ids)) return undefined
+  const made = declared(index, rows) ?? elementType(index, table)
+  return INTEGERS.includes(declared(index, ids)) && made === elementType(index, table)
+    ? { kind: 'gather', table, ids, output: rows }
+    : undefined
+}
+
+/** The element type that the graph declares for a value, if it does. */
+function declared(index: GraphIndex, name: string): number | undefined {
+  const type = index.types.get(name)?.value
+  return type?.case === 'tensorType' ? type.value.elemType : undefined
+}
+
 function withBoundaries(index: GraphIndex, steps: readonly Cut[]): Step[] {
   const wanted = new Set(index.outputs.map(({ name }) => name))
   const result: Step[] = []
-  // Backwards, so that what later steps need is known.
+  // Backwards, so that what later steps need is known; what nobody needs is left out.
   for (const step of [...steps].reverse()) {
     if (step.kind === 'gather') {
-      result.unshift(step)
+      if (!wanted.has(step.output)) continue
+      result.push(step)
       wanted.add(step.ids)
       continue
     }
@@ -82,11 +103,12 @@ function withBoundaries(index: GraphIndex, steps: readonly Cut[]): Step[] {
       (name) => name !== '' && !made.has(name) && !index.constants.has(name),
     )
     const outputs = [...made].filter((name) => wanted.has(name))
+    if (outputs.length === 0) continue
     const inputs = used.filter((name) => !index.weights.has(name))
     for (const name of inputs) wanted.add(name)
-    result.unshift({ kind: 'segment', nodes: step.nodes, inputs, weights: used.filter((name) => index.weights.has(name)), outputs })
+    result.push({ kind: 'segment', nodes: step.nodes, inputs, weights: used.filter((name) => index.weights.has(name)), outputs })
   }
-  return result
+  return result.reverse()
 }
 
 // Nodes that treat every row (the last dimension) alike and apart from the others.

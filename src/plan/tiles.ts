@@ -2,18 +2,18 @@ import { formatBytes } from '../core/bytes.js'
 import { AssetError } from '../core/errors.js'
 import { PAGE } from '../core/limits.js'
 
-/** Bytes of all rows of a matrix, one after the other in a fragment. */
+/** Whole rows, one after the other in a fragment. */
 export interface RowRun {
   readonly rowBytes: number
   /** the first byte in its fragment */
   readonly offset: number
 }
 
-/** A matrix as a pass uses it: its weights, and a second run where blocks of them have scales, which are read with their rows. */
-export interface MatrixUse {
+/** A matrix as a pass uses it; the scales of its blocks, where it has any, are read with their rows. */
+export interface MatrixUse extends RowRun {
   readonly name: string
   readonly rows: number
-  readonly runs: readonly [RowRun] | readonly [RowRun, RowRun]
+  readonly scales?: RowRun
 }
 
 /** Rows of a matrix that are leased, pinned or streamed together. */
@@ -44,6 +44,8 @@ export interface TilePlan {
 const SLOTS = 8
 const FEWEST_SLOTS = 3
 const TILE = 1024 * 1024
+// A terabyte of the largest.
+const TILES = 2 ** 20
 
 /**
  * Cuts the matrices of a pass, in the order of their first use, into tiles of whole rows, about 1 MiB or less where the
@@ -56,7 +58,7 @@ export function planTiles(uses: readonly MatrixUse[], vectorBytes: number, budge
   const matrices = [...new Map(uses.map((use) => [use.name, use])).values()]
   const all = matrixBytes(matrices)
   const total = vectorBytes + all
-  const smallest = Math.max(0, ...matrices.map((matrix) => slotOf(matrix, tileRows(matrix, PAGE))))
+  const smallest = slotFor(matrices, PAGE)
   const minimum = Math.min(total, vectorBytes + FEWEST_SLOTS * smallest)
   if (budget < minimum) {
     throw new AssetError(
@@ -66,20 +68,20 @@ export function planTiles(uses: readonly MatrixUse[], vectorBytes: number, budge
   }
   const plan = { budget, minimum, total }
   if (total <= budget) {
-    const tiles = new Map(matrices.map((matrix) => [matrix.name, cut(matrix, TILE, () => true)]))
+    const tiles = cutAll(matrices, TILE, () => true)
     return { ...plan, tiles, pinnedBytes: total, bytesPerPass: 0, slots: 0, slotBytes: 0 }
   }
   const room = budget - vectorBytes
   // A quarter of a small budget for what streams, so that pinning the rest still pays.
   const size = Math.min(TILE, Math.max(PAGE, Math.floor(room / 4 / SLOTS)))
-  const slotBytes = Math.max(...matrices.map((matrix) => slotOf(matrix, tileRows(matrix, size))))
+  const slotBytes = slotFor(matrices, size)
   const slots = Math.max(FEWEST_SLOTS, Math.min(SLOTS, Math.floor(room / 2 / slotBytes)))
   const pin = evenly((room - slots * slotBytes) / all, room - slots * slotBytes)
-  const tiles = new Map(matrices.map((matrix) => [matrix.name, cut(matrix, size, (rows) => pin(rows * bytesOfRow(matrix)))]))
-  const bytesOf = (use: MatrixUse, pinned: boolean) =>
-    sum(tiles.get(use.name)!.map((tile) => (tile.pinned === pinned ? tile.rows * bytesOfRow(use) : 0)))
-  const pinnedBytes = vectorBytes + sum(matrices.map((matrix) => bytesOf(matrix, true)))
-  return { ...plan, tiles, pinnedBytes, bytesPerPass: sum(uses.map((use) => bytesOf(use, false))), slots, slotBytes }
+  const tiles = cutAll(matrices, size, pin)
+  const pinned = new Map(matrices.map((matrix) => [matrix.name, pinnedRows(tiles.get(matrix.name)!) * bytesOfRow(matrix)]))
+  const pinnedBytes = vectorBytes + sum([...pinned.values()])
+  const bytesPerPass = sum(uses.map((use) => use.rows * bytesOfRow(use) - pinned.get(use.name)!))
+  return { ...plan, tiles, pinnedBytes, bytesPerPass, slots, slotBytes }
 }
 
 /** Bytes of all matrices among these, each once. */
@@ -88,8 +90,8 @@ export function matrixBytes(uses: readonly MatrixUse[]): number {
 }
 
 /** Bytes of one row, with its scales. */
-function bytesOfRow({ runs }: MatrixUse): number {
-  return sum(runs.map(({ rowBytes }) => rowBytes))
+function bytesOfRow({ rowBytes, scales }: MatrixUse): number {
+  return rowBytes + (scales?.rowBytes ?? 0)
 }
 
 /** Says of one run of bytes after the other whether it is in: about `share` of all of them, never more than `most`. */
@@ -105,32 +107,51 @@ function evenly(share: number, most: number): (bytes: number) => boolean {
   }
 }
 
-/** Rows that make about `size` bytes, on page boundaries where the rows allow that: of the scales too, or of the weights alone. */
+/** Rows that make about `size` bytes, on page boundaries where the rows allow that: of the scales too, or else of the weights alone. */
 function tileRows(matrix: MatrixUse, size: number): number {
-  const { rows, runs } = matrix
+  const { rows, rowBytes, scales } = matrix
   const wanted = Math.max(1, Math.floor(size / bytesOfRow(matrix)))
-  // powers of two, so the largest is a multiple of the others
-  const steps = runs.map(({ rowBytes }) => PAGE / gcd(PAGE, rowBytes))
-  const aligned = [Math.max(...steps), steps[0]!].find((step) => step <= wanted) ?? 1
+  const weights = PAGE / gcd(PAGE, rowBytes)
+  // Powers of two, so the larger is a multiple of the other.
+  const both = Math.max(weights, scales ? PAGE / gcd(PAGE, scales.rowBytes) : 1)
+  const aligned = [both, weights].find((step) => step <= wanted) ?? 1
   return Math.min(rows, wanted - (wanted % aligned))
 }
 
-function cut(matrix: MatrixUse, size: number, isPinned: (rows: number) => boolean): Tile[] {
-  const step = tileRows(matrix, size)
+/** @throws AssetError 'LIMIT' for more tiles than anybody has matrices for */
+function cutAll(matrices: readonly MatrixUse[], size: number, isPinned: (bytes: number) => boolean): Map<string, Tile[]> {
+  const count = sum(matrices.map((matrix) => Math.ceil(matrix.rows / tileRows(matrix, size))))
+  if (count > TILES)
+    throw new AssetError('LIMIT', `Cannot plan the weights: they make ${count} tiles, at most ${TILES} are kept track of; give more memory`)
+  return new Map(matrices.map((matrix) => [matrix.name, cut(matrix, tileRows(matrix, size), isPinned)]))
+}
+
+function cut(matrix: MatrixUse, step: number, isPinned: (bytes: number) => boolean): Tile[] {
   return Array.from({ length: Math.ceil(matrix.rows / step) }, (_, at) => {
     const rows = Math.min(step, matrix.rows - at * step)
-    return { rows, pinned: isPinned(rows) }
+    return { rows, pinned: isPinned(rows * bytesOfRow(matrix)) }
   })
 }
 
+function pinnedRows(tiles: readonly Tile[]): number {
+  return sum(tiles.map(({ rows, pinned }) => (pinned ? rows : 0)))
+}
+
+/** Bytes of whole pages that any tile of about `size` bytes needs. */
+function slotFor(matrices: readonly MatrixUse[], size: number): number {
+  return matrices.reduce((most, matrix) => Math.max(most, slotOf(matrix, tileRows(matrix, size))), 0)
+}
+
 /** Bytes of whole pages that the largest tile of a matrix needs. */
-function slotOf({ rows, runs }: MatrixUse, step: number): number {
+function slotOf({ rows, rowBytes, offset, scales }: MatrixUse, step: number): number {
+  const runs = scales ? [{ rowBytes, offset }, scales] : [{ rowBytes, offset }]
   let most = 0
-  // The offset of a tile within its page repeats after at most so many tiles.
-  for (let at = 0; at < Math.min(rows, PAGE * step); at += step) {
-    const pages = runs.map(({ offset, rowBytes }) => {
-      const start = offset + at * rowBytes
-      const end = start + Math.min(step, rows - at) * rowBytes
+  // After so many tiles, one begins at the same place of its page again, in both runs: powers of two.
+  const period = Math.max(...runs.map((run) => PAGE / gcd(PAGE, step * run.rowBytes)))
+  for (let at = 0; at < Math.min(rows, period * step); at += step) {
+    const pages = runs.map((run) => {
+      const start = run.offset + at * run.rowBytes
+      const end = start + Math.min(step, rows - at) * run.rowBytes
       return Math.ceil(end / PAGE) * PAGE - Math.floor(start / PAGE) * PAGE
     })
     most = Math.max(most, sum(pages))

@@ -1,4 +1,5 @@
 import type { Stats } from 'node:fs'
+import { withFile } from '../core/read.js'
 import type { StoredTensor } from './safetensors.js'
 
 /** One file of a checkpoint as it was when it was opened; a reader that finds other facts must stop. */
@@ -12,6 +13,11 @@ export interface SourceFile {
 /** The facts of a file out of its `stat`. */
 export function sourceFile(path: string, { size, mtimeMs, ino }: Stats): SourceFile {
   return { path, size, mtimeMs, ino }
+}
+
+/** The facts of the file at a path. @throws AssetError 'NOT_FOUND' | 'BAD_INPUT' where it is not a file | 'IO' */
+export function sourceFileAt(path: string): Promise<SourceFile> {
+  return withFile(path, path, async (_, facts) => sourceFile(path, facts))
 }
 
 /** A tensor of a checkpoint: nothing but where its bytes are. */

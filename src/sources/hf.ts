@@ -1,11 +1,11 @@
-import { readdir, stat } from 'node:fs/promises'
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { AssetError, ioError, systemCode } from '../core/errors.js'
+import { AssetError, ioError } from '../core/errors.js'
 import { parseJsonObject } from '../core/json.js'
 import { LIMITS } from '../core/limits.js'
 import { compareUtf8, isSafePath } from '../core/paths.js'
 import { readSmallFile, withFile } from '../core/read.js'
-import { type Checkpoint, type SourceFile, sourceFile, type TensorRef } from './checkpoint.js'
+import { type Checkpoint, type SourceFile, sourceFile, sourceFileAt, type TensorRef } from './checkpoint.js'
 import { readSafetensorsHeader } from './safetensors.js'
 
 const SINGLE = 'model.safetensors'
@@ -33,11 +33,7 @@ const COPIED = new Set([
   'README.md',
 ])
 const COPIED_NESTED = ['1_Pooling/config.json']
-
-/** True for the name of a top-level file that an asset carries along. */
-export function isCopied(path: string): boolean {
-  return COPIED.has(path) || COPIED_NESTED.includes(path) || /^(LICENSE|NOTICE)[A-Za-z0-9._-]*$/.test(path)
-}
+const LICENSES = /^(LICENSE|NOTICE)[A-Za-z0-9._-]*$/
 
 /**
  * Opens a Hugging Face folder: `model.safetensors`, or the shards that `model.safetensors.index.json` names.
@@ -57,15 +53,38 @@ export async function openHuggingFace(folder: string): Promise<Checkpoint> {
       `Cannot open the checkpoint ${folder}: it has neither ${SINGLE} nor ${INDEX}; save the model with save_pretrained() of transformers first`,
     )
   }
+  return { folder, tensors, copies: await copiedFiles(folder) }
+}
+
+/**
+ * The files of a folder that an asset carries along. What has the name of one must be a file: were a pipe, a folder or a
+ * link to nowhere left out, the asset would lack it without a word. A folder of licences is none.
+ * @throws AssetError 'NOT_FOUND' | 'BAD_INPUT' where it is not | 'LIMIT' | 'IO'
+ */
+export async function copiedFiles(folder: string): Promise<Map<string, SourceFile>> {
   const copies = new Map<string, SourceFile>()
-  for (const name of [...names, ...COPIED_NESTED].filter(isCopied).sort(compareUtf8)) {
-    const file = await statFile(join(folder, name)).catch((error: unknown) => {
-      if (systemCode((error as AssetError).cause) === 'ENOENT' || systemCode((error as AssetError).cause) === 'ENOTDIR') return undefined
-      throw error
-    })
-    if (file) copies.set(name, file)
+  const paths: string[] = []
+  for (const { name, isFolder } of await entriesOf(folder)) {
+    if (COPIED.has(name) || (LICENSES.test(name) && !isFolder)) paths.push(name)
+    const nested = COPIED_NESTED.filter((path) => path.startsWith(`${name}/`))
+    if (nested.length === 0) continue
+    const inside = new Set((await entriesOf(join(folder, name))).map((entry) => entry.name))
+    paths.push(...nested.filter((path) => inside.has(path.slice(name.length + 1))))
   }
-  return { folder, tensors, copies }
+  for (const path of paths.sort(compareUtf8)) {
+    const file = await sourceFileAt(join(folder, path))
+    if (file.size > LIMITS.json)
+      throw new AssetError('LIMIT', `Cannot copy ${file.path}: it has ${file.size} bytes, the limit is ${LIMITS.json}`)
+    copies.set(path, file)
+  }
+  return copies
+}
+
+async function entriesOf(folder: string): Promise<{ name: string; isFolder: boolean }[]> {
+  const entries = await readdir(folder, { withFileTypes: true }).catch((error: unknown) => {
+    throw ioError(`open ${folder}`, error)
+  })
+  return entries.map((entry) => ({ name: entry.name, isFolder: entry.isDirectory() }))
 }
 
 async function readShards(folder: string): Promise<Map<string, TensorRef>> {
@@ -107,14 +126,4 @@ function readShard(path: string): Promise<Map<string, TensorRef>> {
     const { tensors } = await readSafetensorsHeader(handle, file.size, path)
     return new Map([...tensors].map(([name, tensor]) => [name, { ...tensor, file }]))
   })
-}
-
-async function statFile(path: string): Promise<SourceFile | undefined> {
-  const facts = await stat(path).catch((error: unknown) => {
-    throw ioError(`open ${path}`, error)
-  })
-  if (!facts.isFile()) return undefined
-  if (facts.size > LIMITS.json)
-    throw new AssetError('LIMIT', `Cannot copy ${path}: it has ${facts.size} bytes, the limit is ${LIMITS.json}`)
-  return sourceFile(path, facts)
 }

@@ -1,13 +1,20 @@
-import { constants, copyFile, mkdir, stat } from 'node:fs/promises'
+import { constants, copyFile, mkdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { MANIFEST } from '../asset/manifest.js'
 import { type PlannedFile, plannedFile } from '../asset/pieces.js'
+import type { AssetFile } from '../asset/sums.js'
 import { intoNewFolder, writeAsset } from '../asset/write-asset.js'
-import { AssetError, ioError } from '../core/errors.js'
+import { AssetError, throwIfAborted } from '../core/errors.js'
+import { inLanes } from '../core/lanes.js'
 import type { LongCall } from '../core/progress.js'
-import { sourceFile } from '../sources/checkpoint.js'
-import { checkCid, openAsset } from './open-asset.js'
+import { withFile } from '../core/read.js'
+import { sourceFileAt } from '../sources/checkpoint.js'
+import { syncFile } from './durable.js'
+import { checkCid, checkSize, openAsset } from './open-asset.js'
 import type { Store } from './store.js'
+import { checkFiles } from './verify.js'
+
+const COPIES_AT_ONCE = 8
 
 /**
  * Puts an asset folder into the store, hashed on the way; it must be what its manifest says. Resolves to its CID.
@@ -18,13 +25,8 @@ export async function putFolder(store: Store, folder: string, options: LongCall 
   const { files: listed, ...about } = asset.manifest
   const files: PlannedFile[] = []
   for (const file of listed.values()) {
-    const path = asset.pathOf(file)
-    const source = sourceFile(
-      path,
-      await stat(path).catch((error: unknown) => {
-        throw ioError(`read ${path}`, error)
-      }),
-    )
+    const source = await sourceFileAt(asset.pathOf(file))
+    checkSize(asset, file, source.size)
     files.push(plannedFile(file.path, [{ file: source, offset: 0, length: source.size }]))
   }
   const { cid } = await store.add(async (staging) => {
@@ -33,23 +35,35 @@ export async function putFolder(store: Store, folder: string, options: LongCall 
     if (String(written.cid) !== asset.cid)
       throw new AssetError('CORRUPT', `Cannot put ${folder}: its manifest is not written canonically; run "masset seal ${folder}"`)
     return written
-  })
+  }, options)
   return String(cid)
 }
 
 /**
  * Gets an asset out of the store as a new folder: files cloned where the file system can (reflink), else copied; never
- * links, which ONNX Runtime refuses.
- * @throws AssetError 'NOT_FOUND', 'BAD_USAGE' where the folder exists and is not empty, 'IO'; nothing half-written stays
+ * links, which ONNX Runtime refuses. What was copied is read again and compared with its CIDs before the folder gets its name.
+ * @throws AssetError 'NOT_FOUND', 'CORRUPT' where a file in the store is damaged, 'BAD_USAGE' where the folder exists and is not empty, 'ABORTED', 'IO'; nothing half-written stays
  */
-export async function getFolder(store: Store, cid: string, out: string): Promise<void> {
+export async function getFolder(store: Store, cid: string, out: string, options: LongCall = {}): Promise<void> {
   await using asset = await openAsset(cid, async () => store)
   const files = [...asset.manifest.files.values(), asset.manifestFile]
+  const total = files.reduce((sum, { size }) => sum + size, 0)
   await intoNewFolder(out, async (staging) => {
-    for (const file of files) {
-      const target = join(staging, file.path)
-      await mkdir(dirname(target), { recursive: true })
-      await copyFile(asset.pathOf(file), target, constants.COPYFILE_FICLONE)
-    }
+    const targetOf = (file: AssetFile) => join(staging, file.path)
+    for (const folder of new Set(files.map((file) => dirname(targetOf(file))))) await mkdir(folder, { recursive: true })
+    let done = 0
+    await inLanes(files, COPIES_AT_ONCE, async (file) => {
+      throwIfAborted(options.signal, 'copy the asset')
+      await copy(asset.pathOf(file), `${file.path} of ${asset.where}`, targetOf(file))
+      done += file.size
+      options.onProgress?.({ phase: 'write', done, total })
+    })
+    for (const sums of (await checkFiles(asset, targetOf, options)).values()) if (sums instanceof AssetError) throw sums
   })
+}
+
+async function copy(from: string, what: string, to: string): Promise<void> {
+  // Opened first, since copying what is no file may never end.
+  await withFile(from, what, () => copyFile(from, to, constants.COPYFILE_FICLONE))
+  await syncFile(to)
 }

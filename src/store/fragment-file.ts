@@ -1,8 +1,9 @@
-import { type FileHandle, open } from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
 import { crc32 } from 'node:zlib'
 import { pageCount } from '../asset/sums.js'
 import { AssetError, ioError } from '../core/errors.js'
 import { PAGE } from '../core/limits.js'
+import { openFile } from '../core/read.js'
 
 /**
  * One file of an asset, open for reading. Whole pages are read and their checksums compared, so a damaged byte is an
@@ -18,15 +19,10 @@ export class FragmentFile {
 
   /** Opens a file whose page checksums are known. @throws AssetError 'NOT_FOUND' | 'IO' | 'CORRUPT' where its size is another */
   static async open(path: string, what: string, size: number, pages: Uint32Array): Promise<FragmentFile> {
-    const handle = await open(path, 'r').catch((error: unknown) => {
-      throw ioError(`open ${what}`, error)
-    })
-    try {
-      const found = (await handle.stat()).size
-      if (found !== size || pages.length !== pageCount(size)) throw damaged(what, `it has ${found} bytes, expected ${size}`)
-    } catch (error) {
+    const { handle, facts } = await openFile(path, what)
+    if (facts.size !== size || pages.length !== pageCount(size)) {
       await handle.close()
-      throw error
+      throw damaged(what, `it has ${facts.size} bytes, expected ${size}`)
     }
     return new FragmentFile(handle, what, size, pages)
   }

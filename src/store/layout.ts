@@ -20,13 +20,21 @@ export class StoreLayout {
     return join(this.root, 'tmp')
   }
 
-  /** where running processes mark the asset that they use */
-  uses(cid: string): string {
-    return join(this.root, 'uses', cid)
+  /** where running processes mark the assets that they use, as `CID-anything` */
+  get uses(): string {
+    return join(this.root, 'uses')
+  }
+
+  get files(): string {
+    return join(this.root, 'files')
+  }
+
+  get nodes(): string {
+    return join(this.root, 'nodes')
   }
 
   file(cid: string): string {
-    return join(this.root, 'files', cid.slice(-2), cid)
+    return join(this.files, cid.slice(-2), cid)
   }
 
   sidecar(cid: string): string {
@@ -34,7 +42,7 @@ export class StoreLayout {
   }
 
   node(cid: string): string {
-    return join(this.root, 'nodes', cid.slice(-2), cid)
+    return join(this.nodes, cid.slice(-2), cid)
   }
 
   asset(cid: string): string {

@@ -1,5 +1,3 @@
-import { mkdir } from 'node:fs/promises'
-import { dirname } from 'node:path'
 import { check, lock } from 'proper-lockfile'
 import { ioError } from '../core/errors.js'
 
@@ -10,7 +8,6 @@ const STALE_MS = 30_000
 /** Says that this process uses what `path` stands for, by a folder `path.lock` beside it, until the call it resolves to. */
 export async function mark(path: string): Promise<() => Promise<void>> {
   try {
-    await mkdir(dirname(path), { recursive: true })
     // A mark that is lost (the machine slept) is not made again: others were free to act since.
     const release = await lock(path, { realpath: false, stale: STALE_MS, update: STALE_MS / 3, onCompromised: () => undefined })
     return () => release().catch(() => undefined)

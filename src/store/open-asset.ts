@@ -129,18 +129,27 @@ async function sumsOfFile(asset: Facts, file: AssetFile): Promise<FileSums> {
   if (kept) return kept
   return withFile(asset.pathOf(file), `${file.path} of ${asset.where}`, async (handle) => {
     const summer = new Summer()
-    for await (const bytes of handle.createReadStream({ autoClose: false, highWaterMark: LEAF })) summer.update(bytes as Uint8Array)
+    // With a byte more than it should have, where there is one, it is another file already.
+    const range = { start: 0, end: file.size, autoClose: false, highWaterMark: LEAF }
+    for await (const bytes of handle.createReadStream(range)) summer.update(bytes as Uint8Array)
     const sums = summer.finish()
     await checkCid(asset, file, sums)
     return sums
   })
 }
 
+/** @throws AssetError 'CORRUPT' where a file that should be this one has another size */
+export function checkSize(asset: Pick<OpenAsset, 'where'>, file: AssetFile, size: number): void {
+  if (size !== file.size) throw damaged(asset, file, `it has ${size} bytes, expected ${file.size}`)
+}
+
 /** @throws AssetError 'CORRUPT' where the bytes are not those of the CID */
 export async function checkCid(asset: Pick<OpenAsset, 'where'>, file: AssetFile, sums: FileSums): Promise<void> {
-  const found = sums.size === file.size ? (await fileDag(sums)).cid : undefined
-  if (found === undefined || !found.equals(file.cid)) {
-    const why = found ? `its content is ${found}, expected ${file.cid}` : `it has ${sums.size} bytes, expected ${file.size}`
-    throw new AssetError('CORRUPT', `Cannot read ${file.path} of ${asset.where}: it is damaged (${why}); get the asset again`)
-  }
+  checkSize(asset, file, sums.size)
+  const { cid } = await fileDag(sums)
+  if (!cid.equals(file.cid)) throw damaged(asset, file, `its content is ${cid}, expected ${file.cid}`)
+}
+
+function damaged(asset: Pick<OpenAsset, 'where'>, file: AssetFile, why: string): AssetError {
+  return new AssetError('CORRUPT', `Cannot read ${file.path} of ${asset.where}: it is damaged (${why}); get the asset again`)
 }

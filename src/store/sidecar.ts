@@ -19,11 +19,16 @@ export function encodeSidecar({ size, leaves, pages }: FileSums): Uint8Array {
   return Buffer.concat([body, tail])
 }
 
+/** Bytes of the sidecar of a file of `size` bytes. */
+export function sidecarSize(size: number): number {
+  return 16 + leafCount(size) * 32 + pageCount(size) * 4 + 4
+}
+
 /** Reads a sidecar of a file of `size` bytes; undefined where it is damaged or of another file, so that it is made anew. */
 export function decodeSidecar(bytes: Uint8Array, size: number): FileSums | undefined {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const [leaves, pages] = [leafCount(size) * 32, pageCount(size)]
-  const end = 16 + leaves + pages * 4
+  const end = sidecarSize(size) - 4
   if (buffer.byteLength !== end + 4 || !buffer.subarray(0, 8).equals(MAGIC)) return undefined
   if (buffer.readBigUInt64LE(8) !== BigInt(size) || crc32(buffer.subarray(0, end)) !== buffer.readUInt32LE(end)) return undefined
   const checksums = new Uint32Array(pages)

@@ -1,21 +1,22 @@
 import { randomBytes } from 'node:crypto'
-import { access, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
-import { lock } from 'proper-lockfile'
+import { access, mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { type DagNode, fileDag, folderDag } from '../asset/dag.js'
 import { decodeManifest, MANIFEST, type Manifest } from '../asset/manifest.js'
 import type { PlannedAsset } from '../asset/model-asset.js'
 import { type AssetFile, type FileSums, sumBytes } from '../asset/sums.js'
-import { type WrittenAsset, writeAsset } from '../asset/write-asset.js'
+import { makeFolder, syncFolder, type WrittenAsset, writeAsset } from '../asset/write-asset.js'
 import { isCid, parseCid } from '../core/cid.js'
 import { AssetError, ioError, systemCode } from '../core/errors.js'
 import { LIMITS } from '../core/limits.js'
 import type { LongCall } from '../core/progress.js'
 import { readSmallFile } from '../core/read.js'
-import { makeStaging, sweepStaging, syncFoldersOf, writeDurably } from './durable.js'
+import { moveIn, writeBeside } from './adopt.js'
+import { makeStaging, sweepUnmarked } from './durable.js'
 import { defaultStorePath, StoreLayout } from './layout.js'
+import { exclusively } from './lock.js'
 import { isMarked, mark } from './marks.js'
-import { decodeSidecar, encodeSidecar } from './sidecar.js'
+import { decodeSidecar, sidecarSize } from './sidecar.js'
 
 /** An asset in the store, for listings. */
 export interface StoredAsset {
@@ -39,20 +40,26 @@ export interface Description {
  * processes may write at once.
  */
 export class Store {
-  private constructor(readonly layout: StoreLayout) {}
+  private constructor(
+    /** @internal */
+    readonly layout: StoreLayout,
+  ) {}
 
-  /** Opens the store at `path`, made where it is missing. @throws AssetError 'IO' */
+  /** Opens the store at `path`, made where it is missing. @throws AssetError 'NOT_FOUND' | 'IO' */
   static async open(path: string = defaultStorePath()): Promise<Store> {
     const layout = new StoreLayout(path)
+    const { assets, files, nodes, pins, staging, uses } = layout
     try {
-      for (const folder of [layout.assets, layout.pins, layout.staging]) await mkdir(folder, { recursive: true })
+      for (const folder of [assets, files, nodes, pins, staging, uses]) await makeFolder(folder)
     } catch (error) {
-      throw ioError(`open the store ${path}`, error)
+      // What lacks a folder and can't be written to can be read all the same.
+      if (!isReadOnly(error) || !(await exists(assets))) throw ioError(`open the store ${path}`, error)
     }
-    await sweepStaging(layout.staging)
+    for (const folder of [staging, uses]) await sweepUnmarked(folder)
     return new Store(layout)
   }
 
+  /** Where it is. */
   get path(): string {
     return this.layout.root
   }
@@ -62,56 +69,32 @@ export class Store {
     return exists(this.layout.asset(String(parseCid(cid))))
   }
 
-  /** Writes a planned asset into the store; files that are there already are kept. Nothing stays of a failed call. */
+  /** Writes a planned asset into the store; files that are there already are kept. Nothing stays of a failed call. @internal */
   write(plan: PlannedAsset, options: LongCall = {}): Promise<WrittenAsset> {
-    return this.add((staging) => writeAsset(plan, staging, options))
+    return this.add((folder) => writeAsset(plan, folder, options), options)
   }
 
-  /** Takes in an asset that `writeInto` writes into a folder of the store's own; all or nothing. */
-  async add(writeInto: (staging: string) => Promise<WrittenAsset>): Promise<WrittenAsset> {
+  /** Takes in an asset that `writeInto` writes into a folder of the store's own; all or nothing. @internal */
+  async add(writeInto: (folder: string) => Promise<WrittenAsset>, { signal }: LongCall = {}): Promise<WrittenAsset> {
     const staging = await makeStaging(this.layout.staging)
     try {
-      const written = await writeInto(staging.path)
-      await this.exclusively((checkHeld) => this.adopt(written, staging.path, checkHeld))
+      const folder = join(staging.path, 'asset')
+      await mkdir(folder)
+      const written = await writeInto(folder)
+      const moves = await writeBeside(written, folder, join(staging.path, 'beside'), this.layout, signal)
+      await exclusively(this.path, (checkHeld) => moveIn(written, moves, this.layout, checkHeld))
       return written
+    } catch (error) {
+      throw ioError(`write into the store ${this.path}`, error)
     } finally {
       await staging.done()
     }
   }
 
-  /** Moves verified files in: sums before files, files before nodes, the root's entry last and each step durable. */
-  private async adopt({ cid, manifest, files, nodes }: WrittenAsset, staging: string, checkHeld: () => void): Promise<void> {
-    const touched: string[] = []
-    for (const { path, cid: fileCid, sums } of files) {
-      const target = this.layout.file(String(fileCid))
-      touched.push(target)
-      // A file that is there already is replaced by the same bytes, just verified: that mends a damaged one.
-      await mkdir(dirname(target), { recursive: true })
-      await writeDurably(`${target}.sums`, encodeSidecar(sums))
-      await rename(join(staging, path), target)
-    }
-    for (const { cid: nodeCid, bytes } of nodes) {
-      const target = this.layout.node(String(nodeCid))
-      touched.push(target)
-      await mkdir(dirname(target), { recursive: true })
-      await writeDurably(target, bytes)
-    }
-    await syncFoldersOf([
-      ...touched,
-      ...touched.map((path) => dirname(path)),
-      join(this.layout.root, 'files', '-'),
-      join(this.layout.root, 'nodes', '-'),
-    ])
-    const manifestFile = files.find(({ path }) => path === MANIFEST)!
-    const entry = { manifest: String(manifestFile.cid), size: manifestFile.size, kind: manifest.kind }
-    checkHeld()
-    await writeDurably(this.layout.asset(String(cid)), Buffer.from(`${JSON.stringify(entry)}\n`))
-    await syncFoldersOf([this.layout.asset(String(cid))])
-  }
-
   /**
    * The manifest of a stored asset, and its own CID, checked against the asset's: the folder that it describes must hash to it.
    * @throws AssetError 'NOT_FOUND' | 'CORRUPT'
+   * @internal
    */
   async describe(cid: string): Promise<Description> {
     const key = String(parseCid(cid))
@@ -139,16 +122,19 @@ export class Store {
     }
   }
 
-  /** The sums of a stored file of `size` bytes; undefined where they are missing or damaged. */
+  /** The sums of a stored file of `size` bytes; undefined where they are missing or damaged. @internal */
   async sums(cid: string, size: number): Promise<FileSums | undefined> {
-    const bytes = await readFile(this.layout.sidecar(cid)).catch(() => undefined)
+    const bytes = await readSmallFile(this.layout.sidecar(cid), sidecarSize(size)).catch(() => undefined)
     return bytes && decodeSidecar(bytes, size)
   }
 
-  /** All assets, in the order of their CIDs; damaged ones are left to `verify`. */
+  /** All assets, in the order of their CIDs; damaged ones are left to `verify`. @throws AssetError 'NOT_FOUND' | 'IO' where the store is gone */
   async list(): Promise<StoredAsset[]> {
     const assets: StoredAsset[] = []
-    for (const cid of (await readdir(this.layout.assets)).filter(isCid).sort()) {
+    const names = await readdir(this.layout.assets).catch((error: unknown) => {
+      throw ioError(`list the store ${this.path}`, error)
+    })
+    for (const cid of names.filter(isCid).sort()) {
       const manifest = await this.describe(cid).then(
         (found) => found.manifest,
         () => undefined,
@@ -163,43 +149,62 @@ export class Store {
   /** Keeps an asset from being removed. @throws AssetError 'NOT_FOUND' */
   async pin(cid: string): Promise<void> {
     await this.describe(cid)
-    await writeDurably(this.layout.pin(cid), new Uint8Array(0))
+    // An empty file can't be half-written.
+    await writeFile(this.layout.pin(cid), '', { flag: 'a' }).catch((error: unknown) => {
+      throw ioError(`pin ${cid}`, error)
+    })
+    await syncFolder(this.layout.pins)
   }
 
+  /** Lets an asset be removed again; one that is not pinned stays as it is. @throws AssetError 'BAD_INPUT' | 'IO' */
   async unpin(cid: string): Promise<void> {
-    await rm(this.layout.pin(String(parseCid(cid))), { force: true })
+    const pin = this.layout.pin(String(parseCid(cid)))
+    try {
+      await rm(pin, { force: true })
+      await syncFolder(this.layout.pins)
+    } catch (error) {
+      throw ioError(`unpin ${cid}`, error)
+    }
   }
 
   /**
-   * Says that an asset is in use, so that no process removes it, until the call that this resolves to.
+   * Says that an asset is in use, so that no process removes it, until the call that this resolves to. Waits for nobody,
+   * unless the asset is being removed at that moment.
    * @throws AssetError 'NOT_FOUND'
+   * @internal
    */
   async use(cid: string): Promise<() => Promise<void>> {
     const key = String(parseCid(cid))
-    // Looked at first, so that asking for what isn't there waits for nobody.
     if (!(await this.has(key))) throw this.notFound(key)
+    const release = await this.markUse(key)
+    // A removal takes the entry away before it looks for marks: an entry that is there now stays. One that has gone comes
+    // back if the mark was seen.
+    if ((await this.has(key)) || (await exclusively(this.path, () => this.has(key)))) return release
+    await release()
+    throw this.notFound(key)
+  }
+
+  private async markUse(key: string): Promise<() => Promise<void>> {
     try {
-      return await this.exclusively(async () => {
-        if (!(await this.has(key))) throw this.notFound(key)
-        return mark(join(this.layout.uses(key), randomBytes(9).toString('hex')))
-      })
+      await makeFolder(this.layout.uses)
+      return await mark(join(this.layout.uses, `${key}-${randomBytes(9).toString('hex')}`))
     } catch (error) {
-      // A store that can't be written to, where nobody removes anything.
-      if (error instanceof AssetError && ['EROFS', 'EACCES'].includes(systemCode(error.cause) ?? '')) return async () => undefined
+      // In a store that can't be written to nobody removes anything.
+      if (isReadOnly(error)) return async () => undefined
       throw error
     }
   }
 
   private async isUsed(key: string): Promise<boolean> {
-    const marks = await readdir(this.layout.uses(key)).catch(() => [])
-    for (const name of marks) if (await isMarked(join(this.layout.uses(key), name.replace(/\.lock$/, '')))) return true
+    for (const name of await readdir(this.layout.uses))
+      if (name.startsWith(`${key}-`) && (await isMarked(join(this.layout.uses, name.replace(/\.lock$/, ''))))) return true
     return false
   }
 
   private notFound(key: string, cause?: unknown): AssetError {
     return new AssetError(
       'NOT_FOUND',
-      `Cannot find ${key} in the store ${this.path}: fragment or pull it first ("masset ls" shows what is there)`,
+      `Cannot find ${key} in the store ${this.path}: fragment it first ("masset ls" shows what is there)`,
       { cause },
     )
   }
@@ -212,14 +217,8 @@ export class Store {
     const key = String(parseCid(cid))
     if (!(await this.has(key))) throw new AssetError('NOT_FOUND', `Cannot remove ${key}: it is not in the store ${this.path}`)
     if (await exists(this.layout.pin(key))) throw new AssetError('BAD_USAGE', `Cannot remove ${key}: it is pinned; unpin it first`)
-    return this.exclusively(async () => {
-      if (await this.isUsed(key))
-        throw new AssetError(
-          'IN_USE',
-          `Cannot remove ${key}: a process is using it; end that first (one that was killed counts for half a minute)`,
-        )
-      await rm(this.layout.uses(key), { recursive: true, force: true })
-      await rm(this.layout.asset(key), { force: true })
+    return exclusively(this.path, async () => {
+      await this.takeAway(key)
       const needed = new Set<string>()
       for (const other of await readdir(this.layout.assets)) {
         // Entries are written under the lock that is held here: a temporary one is what a killed writer left.
@@ -230,35 +229,32 @@ export class Store {
         const { manifest, manifestFile, nodes } = await this.describe(other)
         for (const { cid: needs } of [...manifest.files.values(), manifestFile, ...nodes]) needed.add(String(needs))
       }
-      return (await sweepFolder(join(this.path, 'files'), needed)) + (await sweepFolder(join(this.path, 'nodes'), needed))
+      return (await sweepFolder(this.layout.files, needed)) + (await sweepFolder(this.layout.nodes, needed))
     })
   }
 
-  /**
-   * Runs one change of the store at a time, over all processes; a lock whose holder died is taken over. A holder that
-   * slept too long finds out by `checkHeld`.
-   */
-  private async exclusively<T>(change: (checkHeld: () => void) => Promise<T>): Promise<T> {
-    const path = join(this.path, 'lock')
-    let lost: Error | undefined
-    const checkHeld = () => {
-      if (lost)
-        throw new AssetError('IO', `Cannot change the store ${this.path}: another process took over meanwhile; try again`, { cause: lost })
-    }
-    const onCompromised = (error: Error) => {
-      lost = error
-    }
-    try {
-      await writeFile(path, '', { flag: 'a' })
-      const release = await lock(path, { stale: 15_000, retries: { retries: 600, minTimeout: 20, maxTimeout: 200 }, onCompromised })
-      try {
-        return await change(checkHeld)
-      } finally {
-        if (!lost) await release()
-      }
-    } catch (error) {
-      throw ioError(`change the store ${this.path}`, error)
-    }
+  /** Takes the entry of an asset away for good, but for one that is in use. A crash on the way leaves it away. */
+  private async takeAway(key: string): Promise<void> {
+    const inUse = new AssetError(
+      'IN_USE',
+      `Cannot remove ${key}: a process is using it; end that first (one that was killed counts for half a minute)`,
+    )
+    // Looked at before too: mostly that is enough, and whoever asks for it now need not wait.
+    if (await this.isUsed(key)) throw inUse
+    const [entry, aside] = [this.layout.asset(key), `${this.layout.asset(key)}.removing`]
+    const taken = await rename(entry, aside).then(
+      () => true,
+      (error: unknown) => {
+        if (systemCode(error) !== 'ENOENT') throw error
+        return false
+      },
+    )
+    // Else a crash could leave the entry of an asset whose files are gone.
+    await syncFolder(this.layout.assets)
+    if (!taken || !(await this.isUsed(key))) return
+    await rename(aside, entry)
+    await syncFolder(this.layout.assets)
+    throw inUse
   }
 }
 
@@ -280,4 +276,10 @@ async function exists(path: string): Promise<boolean> {
     () => true,
     () => false,
   )
+}
+
+/** True where the system says, in an error or beneath one, that this process may not write there. */
+function isReadOnly(error: unknown): boolean {
+  const code = systemCode(error instanceof AssetError ? error.cause : error)
+  return code === 'EROFS' || code === 'EACCES' || code === 'EPERM'
 }

@@ -1,6 +1,6 @@
 import { sumFiles } from '../asset/file-pool.js'
 import { MANIFEST } from '../asset/manifest.js'
-import type { FileSums } from '../asset/sums.js'
+import type { AssetFile, FileSums } from '../asset/sums.js'
 import { AssetError } from '../core/errors.js'
 import type { LongCall } from '../core/progress.js'
 import { listFiles, readSmallFile } from '../core/read.js'
@@ -15,28 +15,42 @@ export interface Verification {
   readonly damage: readonly string[]
 }
 
+/** The sums of all files of an asset, read where `pathOf` says; an error for each that is not what its CID says. */
+export async function checkFiles(
+  asset: OpenAsset,
+  pathOf: (file: AssetFile) => string,
+  options: LongCall,
+): Promise<Map<AssetFile, FileSums | AssetError>> {
+  const files = [...asset.manifest.files.values(), asset.manifestFile]
+  const expected = files.map((file) => ({ path: pathOf(file), what: `${file.path} of ${asset.where}`, size: file.size }))
+  const found = await sumFiles(expected, options)
+  const checked = new Map<AssetFile, FileSums | AssetError>()
+  for (const [at, file] of files.entries()) {
+    const sums = found[at]!
+    const right = async (sums: FileSums) => checkCid(asset, file, sums).then(() => sums)
+    checked.set(file, sums instanceof AssetError ? sums : await right(sums).catch((error: AssetError) => error))
+  }
+  return checked
+}
+
 /** Reads every byte of an asset and compares it with its CIDs; in the store also the checksums beside the files and the blocks of its folders, in a folder also that nothing else is there. */
 export async function verifyAsset(asset: OpenAsset, options: LongCall = {}): Promise<Verification> {
   const { store } = asset
   const damage: string[] = []
-  const files = [...asset.manifest.files.values(), asset.manifestFile]
-  const total = files.reduce((sum, file) => sum + file.size, 0)
-  const found = await sumFiles(files.map(asset.pathOf), total, options)
+  const checked = await checkFiles(asset, asset.pathOf, options)
   let bytes = 0
-  for (const [index, file] of files.entries()) {
-    const sums = found[index]!
+  for (const [file, sums] of checked) {
     if (sums instanceof AssetError) {
       damage.push(sums.message)
       continue
     }
     bytes += sums.size
-    await checkCid(asset, file, sums).catch((error: Error) => damage.push(error.message))
     const kept = await store?.sums(String(file.cid), file.size)
     if (store && !(kept && sameSums(kept, sums)))
       damage.push(`Cannot trust the checksums beside ${file.path} of ${asset.where}: they are missing or damaged; add the asset again`)
   }
-  damage.push(...(store ? await damagedNodes(asset.cid, store) : await strangers(asset)))
-  return { cid: asset.cid, files: files.length, bytes, damage }
+  const around = store ? await damagedNodes(asset.cid, store) : await strangers(asset)
+  return { cid: asset.cid, files: checked.size, bytes, damage: [...damage, ...around] }
 }
 
 async function damagedNodes(cid: string, store: Store): Promise<string[]> {

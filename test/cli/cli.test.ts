@@ -1,5 +1,7 @@
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
+import { mkdir, open, readdir, rename } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { temporary } from '../sources/files.js'
 
@@ -66,7 +68,14 @@ describe('masset', () => {
     ['a size that is none', ['run', 'CID', '--prompt', 'x', '--memory', 'lots'], 2, /give a number of bytes or a text such as "512MiB"/],
     ['no prompt', ['run', 'CID'], 2, /give one of --prompt/],
     ['ids that are none', ['run', 'CID', '--ids', '1,x'], 2, /whole numbers/],
-    ['a number that is none', ['run', 'CID', '--prompt', 'x', '--max-tokens', 'many'], 2, /give a number/],
+    ...(
+      [
+        ['--max-tokens=1.5', /a whole number from 0 to/],
+        ['--temperature=-1', /a number from 0 to 100/],
+        ['--stop=', /a text that is not empty/],
+      ] as const
+    ).map(([option, wanted]): [string, string[], number, RegExp] => [option, ['run', 'CID', '--prompt', 'x', option], 2, wanted]),
+    ['a name of novel length', ['fragment', DEMO, '--out', '/nowhere/out', '--name', 'n'.repeat(201)], 2, /give at most 200 characters/],
   ]
   it.each(failures)('%s: one line that says what, where and what to do', async (_what, args, code, line) => {
     const outcome = await masset(...args.map((arg) => (arg === 'CID' ? cid : arg)))
@@ -78,6 +87,64 @@ describe('masset', () => {
   it('control characters of a path do not reach the terminal, and no name breaks the line', async () => {
     const { stderr } = await masset('inspect', '/no\u001b[31m\nwhere\u009b')
     expect(stderr).toMatch(/^masset: Cannot open \/no\\u001b\[31m\\u000awhere\\u009b: [^\n]+\n$/)
+  })
+
+  it('takes paths and names with odd characters, and those that look like options', async () => {
+    const odd = `${folder.path}/--odd "name" $(x) ü\n`
+    expect(await masset('fragment', DEMO, '--out', odd)).toMatchObject({ code: 0, stdout: `${cid}\n` })
+    expect(await masset('verify', odd)).toMatchObject({ code: 0 })
+    const named = await masset('fragment', DEMO, '--store', '--name', '--x\n\u001b[31m')
+    expect(named).toMatchObject({ code: 0 })
+    expect((await masset('inspect', named.stdout.trim())).stdout).toContain('model --x\\u000a\\u001b[31m  bafy')
+    await masset('rm', named.stdout.trim())
+    await rename(odd, `${folder.path}/--out`)
+    const here = (...args: string[]) => promisify(execFile)(process.execPath, [CLI, ...args], { cwd: folder.path })
+    expect((await here('verify', '--', '--out')).stdout).toContain('is sound')
+  })
+
+  it.runIf(process.platform === 'linux')('ends with an error where no store can be', async () => {
+    const failed = promisify(execFile)(process.execPath, [CLI, 'ls'], { env: { ...process.env, MODULE_ASSETS_HOME: '/proc/x' } })
+    await expect(failed).rejects.toMatchObject({
+      code: 1,
+      stdout: '',
+      stderr: 'masset: Cannot open the store /proc/x: no such file or folder; check the path\n',
+    })
+  })
+
+  it.runIf(process.platform === 'linux')('says that its output can not be written', async () => {
+    await using full = await open('/dev/full', 'w')
+    const child = spawn(process.execPath, [CLI, 'doctor'], { stdio: ['ignore', full.fd, 'pipe'] })
+    let stderr = ''
+    child.stderr!.on('data', (text) => (stderr += text))
+    const code = await new Promise((resolve) => child.on('close', resolve))
+    expect([code, stderr]).toEqual([1, 'masset: Cannot write the output: the disk is full; free some space and try again\n'])
+  })
+
+  it('shows the demo, as JSON for programs', async () => {
+    const { stdout } = await masset('demo', '--json')
+    expect(JSON.parse(stdout)).toMatchObject({
+      cid,
+      answers: [{ input: 'the 3rd of March 2021', text: '2021-03-03' }, {}, {}, {}, {}],
+      stats: {},
+    })
+    expect(await masset('demo')).toMatchObject({ code: 0, stdout: expect.stringContaining('the 3rd of March 2021  ->  2021-03-03\n') })
+  })
+
+  it.each(['the output is closed', 'Ctrl-C is pressed'])('the demo cleans up when %s', async (what) => {
+    const temp = `${folder.path}/${what.length}`
+    await mkdir(temp)
+    const child = spawn(process.execPath, [CLI, 'demo'], { env: { ...process.env, TMPDIR: temp }, stdio: ['ignore', 'pipe', 'pipe'] })
+    let stderr = ''
+    child.stderr.on('data', (text) => (stderr += text))
+    const ended = new Promise((resolve) => child.on('exit', resolve))
+    await new Promise((resolve) => child.stdout.once('data', resolve))
+    expect(await readdir(temp)).toHaveLength(1)
+    if (what === 'the output is closed') child.stdout.destroy()
+    else child.kill('SIGINT')
+    expect([await ended, stderr]).toEqual(
+      what === 'the output is closed' ? [0, ''] : [1, expect.stringMatching(/^masset: [^\n]*cancelled\n$/)],
+    )
+    expect(await readdir(temp)).toEqual([])
   })
 
   it('wrong usage is exit code 2; help and version are 0', async () => {

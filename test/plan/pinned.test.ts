@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { planResidency, type WeightUse } from '../../src/plan/pinned.js'
+import { Window } from '../../src/plan/window.js'
 
 const use = (name: string, length: number, matrix = true): WeightUse => ({ name, length, matrix })
 
@@ -41,6 +42,45 @@ describe('the plan of what stays in memory', () => {
           expect(length + next).toBeLessThanOrEqual(plan.window)
         }
       }),
+    )
+  })
+
+  it('plans fifty thousand matrices, each beside a vector', () => {
+    const segments = Array.from({ length: 50_000 }, (_, at) => [use(`w${at}`, 1000 + (at % 7)), use(`n${at}`, 1, false)])
+    const { total } = planResidency(segments, Number.MAX_SAFE_INTEGER)
+    const budget = Math.floor(total * 0.6)
+    const plan = planResidency(segments, budget)
+    expect(plan.pinnedBytes + plan.bytesPerPass).toBe(total)
+    expect(budget - plan.pinnedBytes).toBeLessThan(4 * 1007)
+  })
+})
+
+describe('the window of streamed weights', () => {
+  /** As it is defined: segments that stream, each with the next of them, around the end. */
+  function naive(segments: readonly (readonly WeightUse[])[], streaming: ReadonlySet<string>): number {
+    const needs = segments
+      .map((uses) => uses.filter(({ name }) => streaming.has(name)).reduce((sum, { length }) => sum + length, 0))
+      .filter((need) => need > 0)
+    return needs.length === 1 ? needs[0]! : Math.max(0, ...needs.map((need, at) => need + needs[(at + 1) % needs.length]!))
+  }
+
+  it('is that of the definition after any changes', () => {
+    const weights = Array.from({ length: 12 }, (_, at) => use(`w${at}`, at === 3 ? 0 : 1 + ((at * 37) % 50)))
+    const segment = fc.uniqueArray(fc.constantFrom(...weights), { maxLength: 3 })
+    const changes = fc.array(fc.constantFrom(...weights.map(({ name }) => name)), { maxLength: 40 })
+    fc.assert(
+      fc.property(fc.array(segment, { maxLength: 20 }), changes, (segments, toggled) => {
+        const window = new Window(segments)
+        const streaming = new Set<string>()
+        for (const name of toggled) {
+          const starts = !streaming.has(name)
+          window.set(name, starts)
+          if (starts) streaming.add(name)
+          else streaming.delete(name)
+          expect(window.bytes).toBe(naive(segments, streaming))
+        }
+      }),
+      { numRuns: 500 },
     )
   })
 })

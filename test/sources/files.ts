@@ -3,12 +3,12 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 
 /** A temporary folder that is removed when the test ends: `await using folder = await temporary()`. */
-export async function temporary(): Promise<{
+export async function temporary(parent: string = tmpdir()): Promise<{
   path: string
   write(name: string, bytes: Uint8Array | string): Promise<string>
   [Symbol.asyncDispose](): Promise<void>
 }> {
-  const path = await mkdtemp(join(tmpdir(), 'masset-test-'))
+  const path = await mkdtemp(join(parent, 'masset-test-'))
   return {
     path,
     async write(name, bytes) {

@@ -1,15 +1,12 @@
-import { execFile, spawn } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { mkdir, open, readdir, readFile, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import fc from 'fast-check'
 import { importer } from 'ipfs-unixfs-importer'
 import { describe, expect, it } from 'vitest'
 import { fragment, getFolder, openStore, putFolder, verify } from '../../src/api/index.js'
-import { Summer } from '../../src/asset/sums.js'
-import { FragmentFile } from '../../src/store/fragment-file.js'
 import { openAsset } from '../../src/store/open-asset.js'
 import { checkpointBytes, temporary } from '../sources/files.js'
 
@@ -157,34 +154,6 @@ describe('the store', () => {
     await fragment(DEMO, { store })
   })
 
-  it('50, 51: killed at any moment, what is listed is sound, the next try succeeds, and nothing is left over', async () => {
-    await using folder = await temporary()
-    const home = `${folder.path}/store`
-    const env = { ...process.env, MODULE_ASSETS_HOME: home }
-    for (let kill = 0; kill < 12; kill++) {
-      const child = spawn(process.execPath, [CLI, 'fragment', DEMO, '--store'], { env, stdio: 'ignore' })
-      const ended = new Promise((resolve) => child.on('exit', resolve))
-      // from before the first write until after the last, on a machine of any speed
-      const started = Date.now()
-      while (Date.now() - started < 20_000 && child.exitCode === null) {
-        const files = await readdir(home, { recursive: true }).catch(() => [])
-        if (files.length > kill * 12) break
-      }
-      child.kill('SIGKILL')
-      await ended
-      const store = await openStore(home)
-      for (const { cid } of await store.list()) expect(await verify(cid, { store })).toMatchObject({ damage: [] })
-    }
-    const { stdout } = await run(process.execPath, [CLI, 'fragment', DEMO, '--store'], { env })
-    const store = await openStore(home)
-    expect(await verify(stdout.trim(), { store })).toMatchObject({ damage: [] })
-    // what the killed ones left is swept once their marks are old
-    const long = new Date(Date.now() - 3_600_000)
-    for (const name of await readdir(`${home}/tmp`)) if (name.endsWith('.lock')) await utimes(`${home}/tmp/${name}`, long, long)
-    await openStore(home)
-    expect(await readdir(`${home}/tmp`)).toEqual([])
-  })
-
   it('53: a flipped bit, a truncated and an empty fragment are found when read and by verify; adding again mends', async () => {
     await using folder = await temporary()
     const store = await openStore(`${folder.path}/store`)
@@ -307,31 +276,4 @@ describe('the store', () => {
       }
     },
   )
-})
-
-describe('reading a file by pages', () => {
-  it('gives the bytes of any range, for files of any size', async () => {
-    await using folder = await temporary()
-    const sizes = [1, 4095, 4096, 4097, 12288, 20000]
-    const files = new Map<number, { bytes: Uint8Array; file: FragmentFile }>()
-    for (const size of sizes) {
-      const bytes = randomBytes(size)
-      const summer = new Summer()
-      summer.update(bytes)
-      const path = await folder.write(`f${size}`, bytes)
-      files.set(size, { bytes, file: await FragmentFile.open(path, 'a file', size, summer.finish().pages) })
-    }
-    await fc.assert(
-      fc.asyncProperty(fc.constantFrom(...sizes), fc.nat(), fc.nat(), async (size, from, length) => {
-        const { bytes, file } = files.get(size)!
-        const offset = from % size
-        const target = new Uint8Array(length % (size - offset + 1))
-        const pages = await file.read(target, offset)
-        expect(Buffer.compare(target, bytes.subarray(offset, offset + target.byteLength))).toBe(0)
-        expect(pages).toBeLessThanOrEqual(size)
-      }),
-      { numRuns: 500 },
-    )
-    for (const { file } of files.values()) await file.close()
-  })
 })

@@ -75,11 +75,72 @@ fn main() {
     println!("{{\n  {}\n}}", parts.join(",\n  "));
 }
 
-/// Seconds of one call.
-pub fn seconds(f: impl FnOnce()) -> f64 {
-    let start = Instant::now();
+/// Seconds of one call: of the clock, and of processor time (all threads), which other processes on the machine disturb less.
+#[derive(Clone, Copy)]
+pub struct Seconds {
+    pub wall: f64,
+    pub cpu: f64,
+}
+
+/// How long one call takes.
+pub fn seconds(f: impl FnOnce()) -> Seconds {
+    let (start, cpu) = (Instant::now(), cpu_seconds());
     f();
-    start.elapsed().as_secs_f64()
+    Seconds {
+        wall: start.elapsed().as_secs_f64(),
+        cpu: cpu_seconds() - cpu,
+    }
+}
+
+/// Processor time of this process; 0 where there is no simple way to know.
+fn cpu_seconds() -> f64 {
+    #[cfg(target_os = "linux")]
+    {
+        unsafe extern "C" {
+            fn clock_gettime(clock: i32, time: *mut [i64; 2]) -> i32;
+        }
+        let mut time = [0i64; 2];
+        // SAFETY: a timespec is two 64-bit numbers on 64-bit Linux; clock 2 is this process's processor time.
+        unsafe { clock_gettime(2, &mut time) };
+        return time[0] as f64 + time[1] as f64 * 1e-9;
+    }
+    #[allow(unreachable_code)]
+    0.0
+}
+
+/// Work per second against what is possible, round by round.
+#[derive(Default)]
+pub struct Rates {
+    wall: Vec<f64>,
+    ratio: Vec<f64>,
+    cpu_ratio: Vec<f64>,
+    bound: Vec<f64>,
+}
+
+impl Rates {
+    /// One round: the same unit of work, in the kernel and in what bounds it before and after.
+    pub fn add(&mut self, work: f64, time: Seconds, bound_work: f64, bounds: [Seconds; 2]) {
+        let wall = bounds.iter().map(|b| bound_work / b.wall).fold(0.0, f64::max);
+        let cpu = bounds.iter().map(|b| bound_work / b.cpu).fold(0.0, f64::max);
+        self.wall.push(work / time.wall / 1e9);
+        self.bound.push(wall / 1e9);
+        self.ratio.push(work / time.wall / wall);
+        self.cpu_ratio.push(work / time.cpu / cpu);
+    }
+
+    /// As members of a JSON object.
+    pub fn json(&self, unit: &str) -> String {
+        let best = |values: &[f64]| values.iter().copied().fold(0.0, f64::max);
+        format!(
+            "\"{unit}\": {:.1}, \"bound\": {:.1}, \"ratio\": {:.3}, \"best {unit}\": {:.1}, \"best bound\": {:.1}, \"ratio by processor time\": {:.3}",
+            median(self.wall.clone()),
+            median(self.bound.clone()),
+            median(self.ratio.clone()),
+            best(&self.wall),
+            best(&self.bound),
+            median(self.cpu_ratio.clone()),
+        )
+    }
 }
 
 /// The middle value.

@@ -1,5 +1,6 @@
 import { elementType, type GraphIndex } from '../../graph/cut.js'
-import { OPERATORS } from './operators.js'
+import { shown } from '../../graph/names.js'
+import { lowerNode } from './operators.js'
 import type { NativeNode, Port, Program } from './program.js'
 import { cannot, kindOf, Tracer } from './tracer.js'
 
@@ -14,30 +15,51 @@ export function lowerGraph(index: GraphIndex): Program {
     const kind = kindOf(elementType(index, name))
     return { name, value: tracer.input(name, kind), kind }
   })
-  for (const node of index.nodes) {
-    const lower = node.domain === '' ? OPERATORS.get(node.opType) : undefined
-    if (!lower) throw cannot(`${node.opType} (node ${node.name}) is not known to it`)
-    lower(tracer, node)
-  }
-  const { caches, vectors, matrices, scales } = tracer
+  for (const node of index.nodes) lowerNode(tracer, node)
+  const { caches } = tracer
   const present = new Set(caches.flatMap((cache) => cache.present))
   const past = new Set(caches.flatMap((cache) => cache.past))
   const outputs = index.outputs
     .filter(({ name }) => !present.has(name))
-    .map(({ name }): Port => ({ name, ...tracer.value(name) }))
-    .map(({ name, value, kind }) => ({ name, value, kind }))
+    .map(({ name }): Port => {
+      const { value, kind } = tracer.value(name)
+      if (kindOf(elementType(index, name)) !== kind) throw cannot(`its output ${shown(name)} is declared as another type than ${kind}`)
+      return { name, value, kind }
+    })
   const nodes = needed(tracer.nodes, outputs)
+  checkCaches(given, past, nodes, outputs)
   const head = headOf(nodes, outputs)
   const inputs = given.filter(({ name }) => !past.has(name))
-  return { values: tracer.values, nodes, inputs, outputs, caches, vectors, matrices, scales, ...(head !== undefined && { head }) }
+  const [vectors, matrices] = [tracer.vectors.names, tracer.matrices.names]
+  return {
+    values: tracer.values,
+    nodes,
+    inputs,
+    outputs,
+    caches,
+    vectors,
+    matrices,
+    scales: tracer.scales,
+    ...(head !== undefined && { head }),
+  }
 }
 
-/** The nodes that outputs depend on. */
+/** A cache is kept by the engine, so nothing else can use the inputs that it stands for. */
+function checkCaches(given: readonly Port[], past: ReadonlySet<string>, nodes: readonly NativeNode[], outputs: readonly Port[]): void {
+  const kept = new Map(given.filter(({ name }) => past.has(name)).map(({ name, value }) => [value, name]))
+  for (const value of [...nodes.flatMap(({ inputs }) => inputs), ...outputs.map(({ value }) => value)]) {
+    const name = kept.get(value)
+    if (name !== undefined) throw cannot(`${shown(name)} is used as a cache and as a value`)
+  }
+}
+
+/** The nodes that outputs and caches depend on. */
 function needed(nodes: readonly NativeNode[], outputs: readonly Port[]): NativeNode[] {
   const wanted = new Set(outputs.map(({ value }) => value))
   const kept: NativeNode[] = []
   for (const node of [...nodes].reverse()) {
-    if (!node.outputs.some((value) => wanted.has(value))) continue
+    const caches = node.run.op === 'attention' && node.run.cache !== undefined
+    if (!caches && !node.outputs.some((value) => wanted.has(value))) continue
     for (const value of node.inputs) wanted.add(value)
     kept.push(node)
   }

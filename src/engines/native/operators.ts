@@ -1,64 +1,110 @@
 import type { NodeProto } from '../../graph/generated/onnx_pb.js'
 import { BLOCK_SIZE } from '../../graph/low-bit.js'
-import type { Kind } from './program.js'
+import { quoted, shown } from '../../graph/names.js'
+import { STANDARD } from '../../graph/validate.js'
+import type { Kind, NativeOp } from './program.js'
 import { cannot, float, integer, kindOf, type Tracer, text } from './tracer.js'
 
 /** Lowers one node of a graph. @throws AssetError 'UNSUPPORTED' for a form of it that the native engine doesn't know */
 type Lower = (tracer: Tracer, node: NodeProto) => void
 
-const COMPARISONS: readonly string[] = ['less', 'lessOrEqual', 'greater', 'equal', 'and', 'or']
-
-function unary(f: string): Lower {
-  return (tracer, { input, output }) => tracer.node({ op: 'unary', f }, [input[0]!], output, 'f32')
+/** An ONNX operator that the native engine knows: whatever else a node of it has is refused. */
+interface Operator {
+  readonly lower: Lower
+  /** the least and the most inputs */
+  readonly inputs: readonly [number, number]
+  readonly outputs: readonly [number, number]
+  readonly attributes: readonly string[]
 }
 
-function binary(f: string): Lower {
-  return (tracer, { input, output }) => {
-    if (input.length !== 2) throw cannot(`a node that takes two values has ${input.length}`)
-    const kind = COMPARISONS.includes(f) ? 'bool' : tracer.value(input[0]!).kind
-    tracer.node({ op: 'binary', f }, input, output, kind)
-  }
+/** Lowers any node. @throws AssetError 'UNSUPPORTED' naming what the native engine doesn't know */
+export function lowerNode(tracer: Tracer, node: NodeProto): void {
+  const operator = STANDARD.includes(node.domain) ? OPERATORS.get(node.opType) : undefined
+  if (!operator) throw cannot(`${shown(node.opType)} (node ${shown(node.name)}) is not known to it`)
+  const [input, output] = [given(node.input), given(node.output)]
+  const other = node.attribute.find(({ name }) => !operator.attributes.includes(name))
+  if (other) throw cannot(`${node.opType} (node ${shown(node.name)}) has the attribute ${quoted(other.name)}`)
+  for (const [what, names, [least, most]] of [
+    ['inputs', input, operator.inputs],
+    ['outputs', output, operator.outputs],
+  ] as const)
+    if (names.length < least || names.length > most) throw cannot(`${node.opType} (node ${shown(node.name)}) has ${names.length} ${what}`)
+  operator.lower(tracer, { ...node, input, output })
 }
 
-function reduce(f: 'sum' | 'max' | 'l2'): Lower {
+/** Names without those left out at the end. */
+function given(names: readonly string[]): string[] {
+  return names.slice(0, names.findLastIndex((name) => name !== '') + 1)
+}
+
+/** The kind of a node's input. @throws AssetError 'UNSUPPORTED' where it is not among `kinds` */
+function kindAt(tracer: Tracer, { input, opType }: NodeProto, at: number, kinds: readonly Kind[] = ['f32', 'i64', 'bool']): Kind {
+  const { kind } = tracer.value(input[at]!)
+  if (!kinds.includes(kind)) throw cannot(`input ${at} of ${opType} is of ${kind}`)
+  return kind
+}
+
+/** Every input of these kinds becomes one of the native node, whose outputs are of `made`, or else of the kind of the first. */
+function same(run: NativeOp, kinds: readonly (readonly Kind[])[], made?: Kind): Lower {
   return (tracer, node) => {
-    if (!node.input[1]) throw cannot(`${node.opType} folds all axes`)
-    const axes = tracer.numbers(node.input[1])
-    tracer.node({ op: 'reduce', f, axes, keep: integer(node, 'keepdims', 1) !== 0 }, [node.input[0]!], node.output, 'f32')
+    const found = node.input.map((_, at) => kindAt(tracer, node, at, kinds[Math.min(at, kinds.length - 1)]))
+    tracer.node(run, node.input, node.output, made ?? found[0]!)
   }
 }
 
-/** Nodes whose output has the kind of its first input. */
-function moving(
-  run: (tracer: Tracer, node: NodeProto) => Parameters<Tracer['node']>[0],
-  inputs: (node: NodeProto) => readonly string[],
-): Lower {
-  return (tracer, node) => tracer.node(run(tracer, node), inputs(node), node.output, tracer.value(node.input[0]!).kind)
+const unary = (f: string) => same({ op: 'unary', f }, [['f32']], 'f32')
+
+function binary(f: string, kinds: readonly Kind[], made?: Kind): Lower {
+  return (tracer, node) => {
+    const kind = kindAt(tracer, node, 0, kinds)
+    kindAt(tracer, node, 1, [kind])
+    tracer.node({ op: 'binary', f }, node.input, node.output, made ?? kind)
+  }
 }
 
-const first = ({ input }: NodeProto) => [input[0]!]
+const NUMBERS = ['f32', 'i64'] as const
 
-function multiply(tracer: Tracer, { input, output }: NodeProto): void {
-  const [a, b] = input.map((name) => tracer.value(name)) as [{ value: number; kind: Kind }, { value: number; kind: Kind }]
+function multiply(tracer: Tracer, node: NodeProto): void {
+  const [a, b] = node.input as [string, string]
   // x * sigmoid(x)
   for (const [x, y] of [
     [a, b],
     [b, a],
   ] as const) {
-    const maker = tracer.maker(y.value)
-    if (maker?.run.op === 'unary' && maker.run.f === 'sigmoid' && maker.inputs[0] === x.value) {
-      const name = input[x === a ? 0 : 1]!
-      tracer.node({ op: 'unary', f: 'silu' }, [name], output, 'f32')
+    const maker = tracer.maker(tracer.value(y).value)
+    if (maker?.run.op === 'unary' && maker.run.f === 'sigmoid' && maker.inputs[0] === tracer.value(x).value) {
+      tracer.node({ op: 'unary', f: 'silu' }, [x], node.output, 'f32')
       return
     }
   }
-  tracer.node({ op: 'binary', f: 'mul' }, input, output, a.kind)
+  binary('mul', NUMBERS)(tracer, node)
 }
 
-function matmul(tracer: Tracer, { input, output }: NodeProto): void {
-  const weight = tracer.traced(input[1]!)
+function reduce(f: 'sum' | 'max' | 'l2'): Lower {
+  return (tracer, node) => {
+    kindAt(tracer, node, 0, ['f32'])
+    const axes = tracer.numbers(node.input[1]!)
+    if (axes.length === 0) throw cannot(`${node.opType} folds all axes`)
+    tracer.node({ op: 'reduce', f, axes, keep: integer(node, 'keepdims', 1) !== 0 }, [node.input[0]!], node.output, 'f32')
+  }
+}
+
+/** Nodes that give the elements of their first input another place or shape. */
+function moving(run: (tracer: Tracer, node: NodeProto) => NativeOp): Lower {
+  return (tracer, node) => tracer.node(run(tracer, node), [node.input[0]!], node.output, kindAt(tracer, node, 0))
+}
+
+function gelu(tracer: Tracer, node: NodeProto): void {
+  const approximate = text(node, 'approximate', 'none')
+  if (approximate !== 'none' && approximate !== 'tanh') throw cannot(`a Gelu is approximated by ${quoted(approximate)}`)
+  unary(approximate === 'tanh' ? 'geluTanh' : 'gelu')(tracer, node)
+}
+
+function matmul(tracer: Tracer, node: NodeProto): void {
+  kindAt(tracer, node, 0, ['f32'])
+  const weight = tracer.traced(node.input[1]!)
   if (weight.is !== 'matrix') throw cannot('a MatMul is of two activations')
-  tracer.node({ op: weight.turned ? 'linear' : 'conv1d', weight: tracer.matrix(weight.name) }, [input[0]!], output, 'f32')
+  tracer.node({ op: weight.turned ? 'linear' : 'conv1d', weight: tracer.matrix(weight.name) }, [node.input[0]!], node.output, 'f32')
 }
 
 function gather(tracer: Tracer, node: NodeProto): void {
@@ -66,35 +112,31 @@ function gather(tracer: Tracer, node: NodeProto): void {
   const table = tracer.traced(data)
   const axis = integer(node, 'axis', 0)
   if ((table.is === 'blocks' || (table.is === 'matrix' && !table.turned)) && axis === 0) {
+    kindAt(tracer, node, 1, ['i64'])
     tracer.alias(node.output[0]!, { is: 'picked', table: table.name, ids, bare: table.is === 'blocks' })
     return
   }
   const at = tracer.traced(ids)
   if (at.is !== 'constant' || at.dims.length > 0) throw cannot('a Gather is of an activation by ids that are no constant')
-  tracer.node({ op: 'pick', axis, index: at.data[0]! }, [data], node.output, tracer.value(data).kind)
+  tracer.node({ op: 'pick', axis, index: tracer.numbers(ids)[0]! }, [data], node.output, kindAt(tracer, node, 0))
 }
 
 function cast(tracer: Tracer, node: NodeProto): void {
   const [input, output] = [node.input[0]!, node.output[0]!]
   const to = kindOf(integer(node, 'to', 0))
   const traced = tracer.traced(input)
+  const weight = traced.is === 'matrix' || traced.is === 'vector' || traced.is === 'picked'
+  if (weight && to !== 'f32') throw cannot(`a weight is cast to ${to}`)
   // Weights are computed with as float32, however they are stored.
-  if (traced.is === 'matrix' || traced.is === 'vector' || traced.is === 'picked') {
-    if (to !== 'f32') throw cannot(`a weight is cast to ${to}`)
-    tracer.alias(output, traced)
-    return
-  }
-  const { kind } = tracer.value(input)
-  if (kind === to) tracer.alias(output, tracer.traced(input))
+  if (weight || tracer.value(input).kind === to) tracer.alias(output, traced)
   else tracer.node({ op: 'cast', to }, [input], [output], to)
 }
 
 /** Weights of whole numbers, or rows of them, with the scales of their blocks. */
 function dequantize(tracer: Tracer, node: NodeProto): void {
-  const [data, scale, zero] = node.input as [string, string, string?]
-  const [size, axis] = [integer(node, 'block_size', 0), integer(node, 'axis', 1)]
-  if (zero || size !== BLOCK_SIZE)
-    throw cannot(`a DequantizeLinear has ${zero ? 'zero points' : `blocks of ${size}, not of ${BLOCK_SIZE}`}`)
+  const [data, scale] = node.input as [string, string]
+  const [size, axis, to] = [integer(node, 'block_size', 0), integer(node, 'axis', 1), integer(node, 'output_dtype', 0)]
+  if (size !== BLOCK_SIZE || to !== 0) throw cannot(`a DequantizeLinear has blocks of ${size}, not of ${BLOCK_SIZE}, or another output`)
   const [weight, by] = [tracer.traced(data), tracer.traced(scale)]
   if (weight.is === 'blocks' && by.is === 'matrix' && !by.turned && (axis === 1 || axis === -1)) {
     tracer.join(weight.name, by.name)
@@ -112,129 +154,127 @@ function transpose(tracer: Tracer, node: NodeProto): void {
   tracer.alias(node.output[0]!, { ...traced, turned: !traced.turned })
 }
 
-function rmsNorm(tracer: Tracer, node: NodeProto): void {
-  checkLastAxis(node)
-  tracer.node({ op: 'rmsNorm', epsilon: float(node, 'epsilon', 1e-5) }, node.input.slice(0, 2), node.output, 'f32')
-}
-
-function layerNorm(tracer: Tracer, node: NodeProto): void {
-  checkLastAxis(node)
-  if (node.input.length !== 3 || node.output.length !== 1) throw cannot('a LayerNormalization has no bias, or gives its mean')
-  tracer.node({ op: 'layerNorm', epsilon: float(node, 'epsilon', 1e-5) }, node.input, node.output, 'f32')
-}
-
-function checkLastAxis(node: NodeProto): void {
-  if (integer(node, 'axis', -1) !== -1) throw cannot(`${node.opType} is not over the last axis`)
+function norm(op: 'rmsNorm' | 'layerNorm'): Lower {
+  return (tracer, node) => {
+    if (integer(node, 'axis', -1) !== -1 || integer(node, 'stash_type', 1) !== 1)
+      throw cannot(`${node.opType} is not over the last axis, or not in float32`)
+    // The kernel takes the width of a row from them.
+    if (node.input.slice(1).some((name) => tracer.traced(name).is !== 'vector')) throw cannot(`${node.opType} is not by a weight`)
+    same({ op, epsilon: float(node, 'epsilon', 1e-5) }, [['f32']])(tracer, node)
+  }
 }
 
 function rotary(tracer: Tracer, node: NodeProto): void {
   const heads = integer(node, 'num_heads', 0)
-  if (heads < 1 || integer(node, 'interleaved', 0) !== 0 || integer(node, 'rotary_embedding_dim', 0) !== 0 || node.input.length !== 3)
-    throw cannot('a RotaryEmbedding is interleaved, partial, by position ids or not by heads')
-  tracer.node({ op: 'rotary', heads }, node.input, node.output, 'f32')
+  if (heads < 1 || integer(node, 'interleaved', 0) !== 0 || integer(node, 'rotary_embedding_dim', 0) !== 0)
+    throw cannot('a RotaryEmbedding is interleaved, partial or not by heads')
+  same({ op: 'rotary', heads }, [['f32']])(tracer, node)
 }
 
 function attention(tracer: Tracer, node: NodeProto): void {
-  const { index } = tracer
-  const [q, k, v, mask, ...past] = node.input
-  const [heads, kvHeads] = [integer(node, 'q_num_heads', 0), integer(node, 'kv_num_heads', 0)]
-  const known = ['q_num_heads', 'kv_num_heads', 'scale']
-  const other = node.attribute.find(({ name }) => !known.includes(name))
-  const scale = node.attribute.find(({ name }) => name === 'scale')?.f
-  if (other || heads < 1 || kvHeads < 1 || scale === undefined) throw cannot(`an Attention has ${other?.name ?? 'no heads or no scale'}`)
-  if (mask && tracer.value(mask).kind !== 'bool') throw cannot('an Attention has a mask that is added')
-  const inputs = [q!, k!, v!, ...(mask ? [mask] : [])]
-  if (past.length === 0) {
-    tracer.node({ op: 'attention', heads, kvHeads, scale }, inputs, node.output.slice(0, 1), 'f32')
-    return
-  }
-  const present = node.output.slice(1, 3)
-  const dims = index.types.get(past[0]!)?.value
-  const headDim = dims?.case === 'tensorType' ? dims.value.shape?.dim[3]?.value : undefined
-  const isInput = (name: string) => index.inputs.some((input) => input.name === name)
-  const isOutput = (name: string) => index.outputs.some((output) => output.name === name)
-  if (past.length !== 2 || present.length !== 2 || !past.every(isInput) || !present.every(isOutput) || headDim?.case !== 'dimValue')
-    throw cannot('the cache of an Attention is not an input and an output of the graph')
-  const cache = tracer.caches.push({
-    kvHeads,
-    headDim: Number(headDim.value),
-    past: past as [string, string],
-    present: present as [string, string],
-  })
-  tracer.node({ op: 'attention', heads, kvHeads, scale, cache: cache - 1 }, inputs, node.output.slice(0, 1), 'f32')
+  const [q, k, v, mask, ...past] = node.input as [string, string, string, ...string[]]
+  const [heads, kvHeads, scale] = [integer(node, 'q_num_heads', 0), integer(node, 'kv_num_heads', 0), float(node, 'scale', 0)]
+  if (heads < 1 || kvHeads < 1 || scale === 0) throw cannot('an Attention has no heads or no scale')
+  for (const at of [0, 1, 2]) kindAt(tracer, node, at, ['f32'])
+  if (mask) kindAt(tracer, node, 3, ['bool'])
+  const cache = past.length > 0 ? { cache: tracer.cache(kvHeads, past, node.output.slice(1)) } : {}
+  const inputs = [q, k, v, ...(mask ? [mask] : [])]
+  tracer.node({ op: 'attention', heads, kvHeads, scale, ...cache }, inputs, node.output.slice(0, 1), 'f32')
 }
 
 function slice(tracer: Tracer, node: NodeProto): void {
   const [data, starts, ends, axes, steps] = node.input
   const plain = (!axes || tracer.numbers(axes).join() === '0') && (!steps || tracer.numbers(steps).join() === '1')
   if (!plain) throw cannot('a Slice is not of the first axis, or by steps')
-  tracer.node({ op: 'slice' }, [data!, starts!, ends!], node.output, tracer.value(data!).kind)
+  for (const at of [1, 2]) kindAt(tracer, node, at, ['i64'])
+  tracer.node({ op: 'slice' }, [data!, starts!, ends!], node.output, kindAt(tracer, node, 0))
 }
 
 function split(tracer: Tracer, node: NodeProto): void {
-  if (integer(node, 'axis', 0) !== -1 || node.input.length !== 1) throw cannot('a Split is not into equal parts of the last axis')
-  tracer.node({ op: 'split', parts: node.output.length }, first(node), node.output, tracer.value(node.input[0]!).kind)
+  const parts = node.output.length
+  if (integer(node, 'axis', 0) !== -1 || integer(node, 'num_outputs', parts) !== parts || node.output.includes(''))
+    throw cannot('a Split is not into equal parts of the last axis, all of them used')
+  moving(() => ({ op: 'split', parts }))(tracer, node)
 }
 
 function shape(tracer: Tracer, node: NodeProto): void {
-  const end = node.attribute.find(({ name }) => name === 'end')
-  const run = { op: 'shape' as const, start: integer(node, 'start', 0), ...(end && { end: Number(end.i) }) }
-  tracer.node(run, first(node), node.output, 'i64')
+  const end = node.attribute.some(({ name }) => name === 'end') ? { end: integer(node, 'end', 0) } : {}
+  same({ op: 'shape', start: integer(node, 'start', 0), ...end }, [['f32', 'i64', 'bool']], 'i64')(tracer, node)
+}
+
+function where(tracer: Tracer, node: NodeProto): void {
+  kindAt(tracer, node, 0, ['bool'])
+  const kind = kindAt(tracer, node, 1)
+  kindAt(tracer, node, 2, [kind])
+  tracer.node({ op: 'where' }, node.input, node.output, kind)
+}
+
+function concat(tracer: Tracer, node: NodeProto): void {
+  same({ op: 'concat', axis: integer(node, 'axis', 0) }, [[kindAt(tracer, node, 0)]])(tracer, node)
+}
+
+function reshape(tracer: Tracer, node: NodeProto): void {
+  if (integer(node, 'allowzero', 0) !== 0) throw cannot('a Reshape allows dimensions of 0')
+  moving(() => ({ op: 'reshape', dims: tracer.numbers(node.input[1]!) }))(tracer, node)
+}
+
+function known(inputs: number | readonly [number, number], lower: Lower, attributes: readonly string[] = []): Operator {
+  return { inputs: typeof inputs === 'number' ? [inputs, inputs] : inputs, outputs: [1, 1], attributes, lower }
 }
 
 /** How each ONNX operator that the native engine knows becomes nodes of it. */
-export const OPERATORS: ReadonlyMap<string, Lower> = new Map<string, Lower>([
-  ['Add', binary('add')],
-  ['Sub', binary('sub')],
-  ['Mul', multiply],
-  ['Div', binary('div')],
-  ['Max', binary('max')],
-  ['Less', binary('less')],
-  ['LessOrEqual', binary('lessOrEqual')],
-  ['Greater', binary('greater')],
-  ['Equal', binary('equal')],
-  ['And', binary('and')],
-  ['Or', binary('or')],
-  ['Cos', unary('cos')],
-  ['Sin', unary('sin')],
-  ['Sigmoid', unary('sigmoid')],
-  ['Tanh', unary('tanh')],
-  ['Relu', unary('relu')],
-  ['Sqrt', unary('sqrt')],
-  ['Gelu', (tracer, node) => unary(text(node, 'approximate', 'none') === 'tanh' ? 'geluTanh' : 'gelu')(tracer, node)],
-  ['MatMul', matmul],
-  ['Gather', gather],
-  ['Cast', cast],
-  ['Transpose', transpose],
-  ['DequantizeLinear', dequantize],
-  ['Identity', (tracer, { input, output }) => tracer.alias(output[0]!, tracer.traced(input[0]!))],
-  ['RMSNormalization', rmsNorm],
-  ['LayerNormalization', layerNorm],
-  ['RotaryEmbedding', rotary],
-  ['Attention', attention],
-  ['Shape', shape],
-  ['Slice', slice],
-  ['Split', split],
-  ['ReduceSum', reduce('sum')],
-  ['ReduceMax', reduce('max')],
-  ['ReduceL2', reduce('l2')],
-  ['Where', (tracer, { input, output }) => tracer.node({ op: 'where' }, input, output, tracer.value(input[1]!).kind)],
-  ['Range', (tracer, { input, output }) => tracer.node({ op: 'range' }, input, output, 'i64')],
+const OPERATORS: ReadonlyMap<string, Operator> = new Map([
+  ['Add', known(2, binary('add', NUMBERS))],
+  ['Sub', known(2, binary('sub', NUMBERS))],
+  ['Mul', known(2, multiply)],
+  ['Div', known(2, binary('div', ['f32']))],
+  ['Max', known(2, binary('max', NUMBERS))],
+  ['Less', known(2, binary('less', NUMBERS, 'bool'))],
+  ['LessOrEqual', known(2, binary('lessOrEqual', NUMBERS, 'bool'))],
+  ['Greater', known(2, binary('greater', NUMBERS, 'bool'))],
+  ['Equal', known(2, binary('equal', ['f32', 'i64', 'bool'], 'bool'))],
+  ['And', known(2, binary('and', ['bool']))],
+  ['Or', known(2, binary('or', ['bool']))],
+  ['Cos', known(1, unary('cos'))],
+  ['Sin', known(1, unary('sin'))],
+  ['Sigmoid', known(1, unary('sigmoid'))],
+  ['Tanh', known(1, unary('tanh'))],
+  ['Relu', known(1, unary('relu'))],
+  ['Sqrt', known(1, unary('sqrt'))],
+  ['Gelu', known(1, gelu, ['approximate'])],
+  ['MatMul', known(2, matmul)],
+  ['Gather', known(2, gather, ['axis'])],
+  ['Cast', known(1, cast, ['to', 'saturate'])],
+  ['Transpose', known(1, transpose, ['perm'])],
+  ['DequantizeLinear', known(2, dequantize, ['axis', 'block_size', 'output_dtype', 'saturate'])],
+  ['Identity', known(1, (tracer, { input, output }) => tracer.alias(output[0]!, tracer.traced(input[0]!)))],
+  ['RMSNormalization', known(2, norm('rmsNorm'), ['axis', 'epsilon', 'stash_type'])],
+  ['LayerNormalization', known(3, norm('layerNorm'), ['axis', 'epsilon', 'stash_type'])],
+  ['RotaryEmbedding', known(3, rotary, ['num_heads', 'interleaved', 'rotary_embedding_dim'])],
+  ['Attention', { ...known([3, 6], attention, ['q_num_heads', 'kv_num_heads', 'scale']), outputs: [1, 3] }],
+  ['Shape', known(1, shape, ['start', 'end'])],
+  ['Slice', known([3, 5], slice)],
+  ['Split', { ...known(1, split, ['axis', 'num_outputs']), outputs: [1, 1024] }],
+  ['ReduceSum', known(2, reduce('sum'), ['keepdims'])],
+  ['ReduceMax', known(2, reduce('max'), ['keepdims'])],
+  ['ReduceL2', known(2, reduce('l2'), ['keepdims'])],
+  ['Where', known(3, where)],
+  ['Range', known(3, same({ op: 'range' }, [['i64']]))],
+  ['Expand', known(2, same({ op: 'expand' }, [['f32', 'i64', 'bool'], ['i64']]))],
+  ['Concat', known([1, 2 ** 16], concat, ['axis'])],
+  ['Reshape', known(2, reshape, ['allowzero'])],
   [
-    'Expand',
-    moving(
-      () => ({ op: 'expand' }),
-      ({ input }) => input,
+    'Unsqueeze',
+    known(
+      2,
+      moving((tracer, { input }) => ({ op: 'unsqueeze', axes: tracer.numbers(input[1]!) })),
     ),
   ],
   [
-    'Concat',
-    moving(
-      (_, node) => ({ op: 'concat', axis: integer(node, 'axis', 0) }),
-      ({ input }) => input,
+    'Squeeze',
+    known(
+      [1, 2],
+      moving((tracer, { input }) => ({ op: 'squeeze', ...(input[1] && { axes: tracer.numbers(input[1]) }) })),
     ),
   ],
-  ['Reshape', moving((tracer, { input }) => ({ op: 'reshape', dims: tracer.numbers(input[1]!) }), first)],
-  ['Unsqueeze', moving((tracer, { input }) => ({ op: 'unsqueeze', axes: tracer.numbers(input[1]!) }), first)],
-  ['Squeeze', moving((tracer, { input }) => ({ op: 'squeeze', ...(input[1] && { axes: tracer.numbers(input[1]) }) }), first)],
 ])

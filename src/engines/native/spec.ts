@@ -1,6 +1,7 @@
 import { AssetError } from '../../core/errors.js'
 import type { GraphIndex, Weight } from '../../graph/cut.js'
 import { TensorProto_DataType as DataType } from '../../graph/generated/onnx_pb.js'
+import { shown } from '../../graph/names.js'
 import { type MatrixUse, matrixBytes, planTiles, type RowRun, type TilePlan } from '../../plan/tiles.js'
 import type { Program } from './program.js'
 
@@ -33,7 +34,7 @@ function usesOf(index: GraphIndex, program: Program): MatrixUse[] {
       return { rowBytes: length / rows, offset }
     }
     const scale = program.scales.get(name)
-    return [{ name, rows, runs: scale === undefined ? [runOf(name)] : [runOf(name), runOf(scale)] }]
+    return [{ name, rows, ...runOf(name), ...(scale !== undefined && { scales: runOf(scale) }) }]
   })
 }
 
@@ -53,20 +54,20 @@ export function planProgram(index: GraphIndex, program: Program, budgetOf: (tota
 
 /** The plan as the addon reads it: native/core/src/model/spec.rs. `files` are the fragments by their place in the asset. */
 export function specText(index: GraphIndex, program: Program, plan: TilePlan, files: ReadonlyMap<string, NativeFile>): string {
-  const places = [...files.keys()]
+  const places = new Map([...files.keys()].map((location, at) => [location, at]))
   const stored = (name: string) => {
     const { tensor, data } = index.weights.get(name) as Weight
     const dtype = DTYPES.get(tensor.dataType)
     if (!dtype)
-      throw new AssetError('UNSUPPORTED', `Cannot run the graph natively: weight ${name} is of ONNX element type ${tensor.dataType}`)
-    return { file: places.indexOf(data.location), offset: data.offset, dtype, dims: tensor.dims.map(Number) }
+      throw new AssetError('UNSUPPORTED', `Cannot run the graph natively: weight ${shown(name)} is of ONNX element type ${tensor.dataType}`)
+    return { file: places.get(data.location), offset: data.offset, dtype, dims: tensor.dims.map(Number) }
   }
   const { values, nodes, inputs, outputs, caches, head, scales } = program
-  const scaleOf = (name: string) => (scales.has(name) ? stored(scales.get(name)!) : null)
+  const scaleOf = (name: string) => (scales.has(name) ? { scales: stored(scales.get(name)!) } : {})
   return JSON.stringify({
     files: [...files.values()],
     vectors: program.vectors.map(stored),
-    weights: program.matrices.map((name) => ({ stored: stored(name), scales: scaleOf(name), tiles: plan.tiles.get(name) ?? [] })),
+    weights: program.matrices.map((name) => ({ stored: stored(name), ...scaleOf(name), tiles: plan.tiles.get(name) ?? [] })),
     caches,
     values,
     inputs,

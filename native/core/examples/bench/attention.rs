@@ -1,5 +1,5 @@
 //! Attention of one row over a long cache, and of a prompt.
-use crate::{bench::bounds::read_bandwidth, median, seconds, Options};
+use crate::{bench::bounds::read_time, median, seconds, Options};
 use masset_core::kernels::*;
 
 pub fn bench(o: &Options) -> String {
@@ -39,28 +39,28 @@ fn case(o: &Options, kind: CacheType, kv: Heads, heads: usize, rows: usize, posi
         mask: None,
     };
     let flush = vec![1u8; 128 << 20];
-    let (mut times, mut appends) = (Vec::new(), Vec::new());
+    let (mut times, mut processor, mut appends) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..o.rounds.max(5) {
-        read_bandwidth(machine, &flush);
-        times.push(
-            seconds(|| {
-                for cache in &caches {
-                    attention(machine, cache, &how, &q, rows, &mut out).expect("attention");
-                }
-            }) / caches.len() as f64
-                * 1e6,
-        );
+        read_time(machine, &flush);
+        let time = seconds(|| {
+            for cache in &caches {
+                attention(machine, cache, &how, &q, rows, &mut out).expect("attention");
+            }
+        });
+        times.push(time.wall / caches.len() as f64 * 1e6);
+        processor.push(time.cpu / caches.len() as f64 * 1e6);
         let mut cache = KvCache::new(kv, kind).expect("a cache");
         let row = kv.heads * kv.head_dim;
         cache.append(machine, &data[..row], &data[..row]).expect("room");
-        appends.push(seconds(|| cache.append(machine, &data[..row], &data[..row]).expect("room")) * 1e6);
+        appends.push(seconds(|| cache.append(machine, &data[..row], &data[..row]).expect("room")).wall * 1e6);
     }
     let best = times.iter().copied().fold(f64::MAX, f64::min);
     format!(
-        "{{\"cache\": \"{kind:?}\", \"heads\": {heads}, \"kv_heads\": {}, \"head_dim\": {}, \"rows\": {rows}, \"positions\": {positions}, \"us\": {:.1}, \"best us\": {best:.1}, \"append us\": {:.1}}}",
+        "{{\"cache\": \"{kind:?}\", \"heads\": {heads}, \"kv_heads\": {}, \"head_dim\": {}, \"rows\": {rows}, \"positions\": {positions}, \"us\": {:.1}, \"best us\": {best:.1}, \"processor us\": {:.1}, \"append us\": {:.1}}}",
         kv.heads,
         kv.head_dim,
         median(times),
+        median(processor),
         median(appends),
     )
 }

@@ -1,14 +1,12 @@
 //! What the machine can do at best, measured without any of the kernels.
-use crate::seconds;
+use crate::{seconds, Seconds};
 use masset_core::kernels::Machine;
 use std::hint::black_box;
 
-/// Bytes a second that the threads read from `data`, best of three ways of going through it.
-pub fn read_bandwidth(machine: &Machine, data: &[u8]) -> f64 {
-    [1, 2, 4]
-        .map(|streams| data.len() as f64 / seconds(|| read(machine, data, streams)))
-        .into_iter()
-        .fold(0.0, f64::max)
+/// How long the threads take to read `data`: the best of three ways of going through it.
+pub fn read_time(machine: &Machine, data: &[u8]) -> Seconds {
+    let times = [1, 2, 4].map(|streams| seconds(|| read(machine, data, streams)));
+    times.into_iter().min_by(|a, b| a.wall.total_cmp(&b.wall)).expect("three")
 }
 
 fn read(machine: &Machine, data: &[u8], streams: usize) {
@@ -64,13 +62,18 @@ fn plain(piece: &[u8]) -> i64 {
         .fold(0, |sum, c| sum ^ i64::from_le_bytes(c.try_into().expect("8 bytes")))
 }
 
-/// Floating-point operations a second of fused multiply-adds that never leave the registers, all threads together.
-pub fn fma_peak(machine: &Machine) -> f64 {
-    const LOOPS: usize = 20_000;
+/// How long the threads take for `fma_work` operations in fused multiply-adds that never leave the registers.
+pub fn fma_time(machine: &Machine) -> Seconds {
     let pieces = machine.pool().threads() * 8;
-    let time = seconds(|| machine.pool().run(pieces, &|_| spin(LOOPS)).expect("spinning"));
-    (pieces * LOOPS * 24 * 16 * 2) as f64 / time
+    seconds(|| machine.pool().run(pieces, &|_| spin(LOOPS)).expect("spinning"))
 }
+
+/// Floating-point operations of `fma_time`.
+pub fn fma_work(machine: &Machine) -> f64 {
+    (machine.pool().threads() * 8 * LOOPS * 24 * 16 * 2) as f64
+}
+
+const LOOPS: usize = 20_000;
 
 /// 24 independent fused multiply-adds of 16 lanes a loop.
 fn spin(loops: usize) {

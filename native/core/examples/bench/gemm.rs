@@ -1,6 +1,6 @@
 //! Prefill: GFLOPS against a loop of fused multiply-adds in registers.
-use crate::bench::bounds::fma_peak;
-use crate::{median, random, seconds, Options};
+use crate::bench::bounds::{fma_time, fma_work};
+use crate::{random, seconds, Options, Rates};
 use masset_core::kernels::*;
 
 pub fn bench(o: &Options) -> String {
@@ -27,9 +27,9 @@ fn case(o: &Options, encoding: Encoding, scale: Option<ScaleType>, outputs: usiz
     let tile = Tile::new(encoding, (outputs, inputs), &bytes, scale.map(|s| (s, &scales[..])), None).expect("a tile");
     let x: Vec<f32> = (0..rows * inputs).map(|i| (i % 37) as f32 / 37.0 - 0.5).collect();
     let mut y = vec![0f32; rows * outputs];
-    let (mut speeds, mut ratios, mut bounds) = (Vec::new(), Vec::new(), Vec::new());
+    let mut rates = Rates::default();
     for _ in 0..o.rounds {
-        let before = fma_peak(&o.machine);
+        let before = fma_time(&o.machine);
         let time = seconds(|| {
             let mut product = [Product {
                 tiles: &[tile],
@@ -39,17 +39,9 @@ fn case(o: &Options, encoding: Encoding, scale: Option<ScaleType>, outputs: usiz
             }];
             gemm(&o.machine, &x, rows, &mut product).expect("gemm");
         });
-        let bound = before.max(fma_peak(&o.machine));
-        let speed = 2.0 * (rows * inputs * outputs) as f64 / time;
-        speeds.push(speed / 1e9);
-        bounds.push(bound / 1e9);
-        ratios.push(speed / bound);
+        let after = fma_time(&o.machine);
+        rates.add(2.0 * (rows * inputs * outputs) as f64, time, fma_work(&o.machine), [before, after]);
     }
-    let best = speeds.iter().copied().fold(0.0, f64::max);
-    format!(
-        "{{\"encoding\": \"{encoding:?}\", \"outputs\": {outputs}, \"inputs\": {inputs}, \"rows\": {rows}, \"GFLOPS\": {:.0}, \"ratio\": {:.3}, \"best GFLOPS\": {best:.0}, \"peak\": {:.0}}}",
-        median(speeds),
-        median(ratios),
-        median(bounds),
-    )
+    let shape = format!("\"outputs\": {outputs}, \"inputs\": {inputs}, \"rows\": {rows}");
+    format!("{{\"encoding\": \"{encoding:?}\", {shape}, {}}}", rates.json("GFLOPS"))
 }

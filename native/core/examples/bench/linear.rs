@@ -1,5 +1,5 @@
 //! Decode: bytes of weights a second, against the read bandwidth.
-use crate::{bench::bounds::read_bandwidth, median, random, seconds, Options};
+use crate::{bench::bounds::read_time, random, seconds, Options, Rates};
 use masset_core::kernels::*;
 
 const CASES: [(Encoding, Option<ScaleType>); 8] = [
@@ -38,9 +38,9 @@ fn case(o: &Options, data: &[u8], encoding: Encoding, scale: Option<ScaleType>, 
     let tile = Tile::new(encoding, (outputs, o.inputs), weights, scales, None).expect("a tile");
     let x: Vec<f32> = (0..rows * o.inputs).map(|i| (i % 37) as f32 / 37.0 - 0.5).collect();
     let mut y = vec![0f32; rows * outputs];
-    let (mut speeds, mut ratios, mut bounds) = (Vec::new(), Vec::new(), Vec::new());
+    let mut rates = Rates::default();
     for _ in 0..o.rounds {
-        let bound = read_bandwidth(&o.machine, data);
+        let before = read_time(&o.machine, data);
         let time = seconds(|| {
             let mut product = [Product {
                 tiles: &[tile],
@@ -50,21 +50,13 @@ fn case(o: &Options, data: &[u8], encoding: Encoding, scale: Option<ScaleType>, 
             }];
             linear(&o.machine, &x, rows, &mut product).expect("linear");
         });
-        let again = read_bandwidth(&o.machine, data);
-        let speed = tile.len_bytes() as f64 / time;
-        speeds.push(speed / 1e9);
-        bounds.push(bound.max(again) / 1e9);
-        ratios.push(speed / bound.max(again));
+        let after = read_time(&o.machine, data);
+        rates.add(tile.len_bytes() as f64, time, data.len() as f64, [before, after]);
     }
-    let gflops = |speed: f64| speed * 2.0 * (rows * o.inputs) as f64 / (row_bytes + scale_bytes) as f64;
-    let best = |values: &[f64]| values.iter().copied().fold(0.0, f64::max);
-    let (best, of) = (best(&speeds), best(&bounds));
-    let speed = median(speeds);
+    let scale = scale.map_or("none".into(), |s| format!("{s:?}"));
     format!(
-        "{{\"encoding\": \"{encoding:?}\", \"scale\": \"{}\", \"rows\": {rows}, \"GB/s\": {speed:.1}, \"ratio\": {:.3}, \"best GB/s\": {best:.1}, \"best read\": {of:.1}, \"GFLOPS\": {:.0}}}",
-        scale.map_or("none".into(), |s| format!("{s:?}")),
-        median(ratios),
-        gflops(speed),
+        "{{\"encoding\": \"{encoding:?}\", \"scale\": \"{scale}\", \"rows\": {rows}, {}}}",
+        rates.json("GB/s")
     )
 }
 

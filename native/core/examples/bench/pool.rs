@@ -7,14 +7,14 @@ pub fn bench(o: &Options) -> String {
     let call = || pool.run(4, &|_| {}).expect("a call");
     let busy = median(
         (0..o.rounds * 20)
-            .map(|_| seconds(|| (0..100).for_each(|_| call())) * 1e4)
+            .map(|_| seconds(|| (0..100).for_each(|_| call())).wall * 1e4)
             .collect(),
     );
     let asleep = median(
         (0..o.rounds * 20)
             .map(|_| {
                 std::thread::sleep(Duration::from_millis(1));
-                seconds(call) * 1e6
+                seconds(call).wall * 1e6
             })
             .collect(),
     );

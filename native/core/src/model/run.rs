@@ -127,7 +127,11 @@ impl Pass<'_> {
     }
 
     fn by_rows(&self, given: &[Value], f: impl FnOnce(&[f32], &mut [f32]) -> Result<()>) -> Result<Value> {
-        let x = given[0].f32()?;
+        let (x, weight) = (given[0].f32()?, given[1].f32()?);
+        if weight.data().len() != x.rows().1 {
+            let (wide, long) = (x.rows().1, weight.data().len());
+            return Err(Error::bad(format!("Cannot scale rows of {wide} by a weight of {long}")));
+        }
         let mut y = vec![0.0; x.data().len()];
         if !y.is_empty() {
             f(x.data(), &mut y)?;

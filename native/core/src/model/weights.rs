@@ -8,11 +8,9 @@ use super::pinned::{Key, Pinned};
 use super::spec::{Spec, Stored, Weight};
 use crate::kernels::{self, Machine, Tile};
 use crate::program::{elements, Op, Tensor};
-use crate::reading::{FileSpec, Lease, Read, Reader, Region, Stream, Wait, PAGE};
+use crate::reading::{FileSpec, Lease, Read, Reader, Region, Stream, Wait, DEFAULT_THREADS, PAGE};
 use crate::{Code, Error, Result};
 
-/// Threads that read ahead.
-const READERS: usize = 4;
 /// A wait below this was none: it is what asking costs.
 const HIT: Duration = Duration::from_micros(50);
 
@@ -176,7 +174,12 @@ impl Weights {
         }
         if !reads.is_empty() {
             let region = Region::new(Stream::group_bytes(&self.reader, &reads)?, spec.slots)?;
-            self.stream = Some(Stream::open_groups(self.reader.clone(), &reads, region, READERS.min(spec.slots))?);
+            self.stream = Some(Stream::open_groups(
+                self.reader.clone(),
+                &reads,
+                region,
+                DEFAULT_THREADS.min(spec.slots),
+            )?);
         }
         Ok(())
     }

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Reads are blocking and run on a few threads. io_uring was measured against them (2 GiB, 1 to 4 MiB a read, 2 to 4 in
-//! flight, 11 interleaved rounds): 0.98 to 1.04 of their speed on an idle machine and 0.92 to 1.01 with both cores
-//! computing. So it was left out.
+//! flight, medians of 11 paired rounds on a machine that others used too): 0.98 to 1.04 of their speed, and 0.92 to 1.01
+//! with two threads computing beside. So it was left out.
 //!
 //! Slots are reused last in, first out: while the disk is the slower side few of them are in use, and those stay in the
 //! processor's caches. Reads spread over 24 MiB instead of 4 took 1.2 times as long on a virtual disk.
@@ -41,8 +41,8 @@ pub use stream::{Stats, Stream, Wait};
 /// Bytes of a page: what reads are aligned to, and what one checksum covers.
 pub const PAGE: usize = 4096;
 
-/// Reads in flight unless the caller says otherwise: two are as fast while processors are idle, the third keeps the disk
-/// busy when a reading thread has to wait for one.
+/// Reads in flight unless the caller says otherwise. Two may be a little faster on a virtual disk and idle processors; the
+/// third keeps the disk busy when a reading thread has to wait for one of them, and a disk with a deep queue may like more (not measured).
 pub const DEFAULT_THREADS: usize = 3;
 
 /// Files open at once unless the caller says otherwise.

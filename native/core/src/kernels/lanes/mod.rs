@@ -62,7 +62,7 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     }
     /// the sum of the lanes, by the one tree: 8+8, 4+4, 2+2, 1+1
     fn sum(self, v: Self::F) -> f32;
-    /// Asks for the cache line at p; any address may be given.
+    /// Asks for the cache line at p to come into the L2 cache; any address may be given.
     fn prefetch(self, _p: *const u8) {}
 
     fn max(self, a: Self::F, b: Self::F) -> Self::F {

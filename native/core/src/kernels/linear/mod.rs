@@ -21,8 +21,8 @@ use std::ops::Range;
 /// The most rows of activations that decode takes.
 pub const MAX_ROWS: usize = 16;
 
-/// Bytes of weights that a thread takes at a time: small enough to share evenly, large enough to stream.
-const PIECE: Range<usize> = 32 << 10..256 << 10;
+/// Bytes of weights that a thread takes at a time: small enough to share evenly, large enough to stream (64 KiB lose a tenth).
+const PIECE: Range<usize> = 64 << 10..512 << 10;
 
 /// y = x w' (+ bias) for 1 to 16 rows, for every product with the same x (rows, inputs).
 /// Errors: BadInput if shapes and lengths do not match.
@@ -35,7 +35,7 @@ pub fn linear(machine: &Machine, x: &[f32], rows: usize, products: &mut [Product
     let Some(inputs) = check(x, rows, products)? else { return Ok(()) };
     let x = Activations::new(machine, x, rows, inputs, products);
     let total: usize = products.iter().flat_map(|p| p.tiles).map(Tile::len_bytes).sum();
-    let piece = (total / (machine.pool().threads() * 8)).clamp(PIECE.start, PIECE.end);
+    let piece = (total / (machine.pool().threads() * 4)).clamp(PIECE.start, PIECE.end);
     let cuts = cut(products, |tile| piece / (tile.len_bytes() / tile.rows()).max(1));
     machine.pool().run(cuts.len(), &|index| {
         let (tile, range, output) = &cuts[index];

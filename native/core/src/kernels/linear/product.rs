@@ -3,7 +3,7 @@ use crate::kernels::Tile;
 use crate::{Error, Result};
 use std::ops::Range;
 
-/// One linear layer, or consecutive tiles of it: y[r * stride + o] = sum over i of x[r][i] * w[o][i] (+ bias[o]).
+/// One linear layer, or consecutive tiles of it: `y[r * stride + o]` = sum over i of `x[r][i] * w[o][i]` (+ `bias[o]`).
 pub struct Product<'a> {
     /// the weight's rows, tile after tile; the first row of the first tile makes output 0
     pub tiles: &'a [Tile<'a>],

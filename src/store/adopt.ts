@@ -1,0 +1,66 @@
+import { mkdir, rename } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { MANIFEST } from '../asset/manifest.js'
+import { syncFolder, type WrittenAsset } from '../asset/write-asset.js'
+import { systemCode, throwIfAborted } from '../core/errors.js'
+import { inLanes } from '../core/lanes.js'
+import { writeDurably, writeSynced } from './durable.js'
+import type { StoreLayout } from './layout.js'
+import { encodeSidecar } from './sidecar.js'
+
+// Calls that wait for the disk at the same time.
+const AT_ONCE = 32
+
+/** A file that lies safe in the staging folder, and its place in the store. */
+interface Move {
+  readonly from: string
+  readonly to: string
+}
+
+/** Writes what belongs beside the files of an asset in `folder`, sums and folder blocks, as files of the new folder `beside`. */
+export async function writeBeside(
+  { files, nodes }: WrittenAsset,
+  folder: string,
+  beside: string,
+  layout: StoreLayout,
+  signal?: AbortSignal,
+): Promise<Move[]> {
+  await mkdir(beside)
+  const made = [
+    ...files.map(({ cid, sums }) => ({ to: layout.sidecar(String(cid)), bytes: () => encodeSidecar(sums) })),
+    ...nodes.map(({ cid, bytes }) => ({ to: layout.node(String(cid)), bytes: () => bytes })),
+  ].map(({ to, bytes }, at) => ({ from: join(beside, String(at)), to, bytes }))
+  await inLanes(made, AT_ONCE, async ({ from, bytes }) => {
+    throwIfAborted(signal, 'store the asset')
+    await writeSynced(from, bytes())
+  })
+  // A file that is there already is replaced by the same bytes, just verified: that mends a damaged one.
+  return [...made, ...files.map(({ path, cid }) => ({ from: join(folder, path), to: layout.file(String(cid)) }))]
+}
+
+/**
+ * Moves verified files to where they belong, and writes the root's entry when all names are safe. To be called under the
+ * lock, so that no removal takes them for leftovers: nothing but names changes here, since others wait.
+ */
+export async function moveIn(
+  { cid, manifest, files }: WrittenAsset,
+  moves: readonly Move[],
+  layout: StoreLayout,
+  checkHeld: () => void,
+): Promise<void> {
+  const fans = [...new Set(moves.map(({ to }) => dirname(to)))]
+  await inLanes(fans, AT_ONCE, makeFan)
+  await inLanes(moves, AT_ONCE, ({ from, to }) => rename(from, to))
+  await inLanes([...fans, layout.files, layout.nodes], AT_ONCE, syncFolder)
+  const manifestFile = files.find(({ path }) => path === MANIFEST)!
+  const entry = { manifest: String(manifestFile.cid), size: manifestFile.size, kind: manifest.kind }
+  checkHeld()
+  await writeDurably(layout.asset(String(cid)), Buffer.from(`${JSON.stringify(entry)}\n`))
+  await syncFolder(layout.assets)
+}
+
+async function makeFan(folder: string): Promise<void> {
+  await mkdir(folder).catch((error: unknown) => {
+    if (systemCode(error) !== 'EEXIST') throw error
+  })
+}

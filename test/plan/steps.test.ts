@@ -1,0 +1,62 @@
+import { describe, expect, it } from 'vitest'
+import { type GraphIndex, indexGraph } from '../../src/graph/cut.js'
+import { TensorProto_DataType as DataType } from '../../src/graph/generated/onnx_pb.js'
+import { planGraph } from '../../src/plan/plan.js'
+import { planSteps, type Step } from '../../src/plan/steps.js'
+import { external, integers, modelOf, node, type Parts, value } from '../graph/onnx.js'
+
+const { FLOAT, INT64, INT32 } = DataType
+const table = external('table', FLOAT, [4, 2])
+const index = (parts: Parts): GraphIndex => indexGraph(modelOf(parts))
+const kinds = (steps: readonly Step[]) => steps.map((step) => (step.kind === 'gather' ? `${step.table}[${step.ids}]` : step.nodes.join()))
+
+describe('the steps of a graph', () => {
+  const gather = (parts: Parts, input = ['table', 'ids'], attributes = {}) =>
+    kinds(
+      planSteps(index({ initializer: [table], node: [node('Gather', input, ['y'], attributes)], output: [value('y', FLOAT)], ...parts })),
+    )
+
+  it('read the rows of a table alone where integers say which', () => {
+    for (const type of [INT64, INT32]) expect(gather({ input: [value('ids', type)] })).toEqual(['table[ids]'])
+    expect(gather({ input: [value('ids', INT64)] }, ['table', 'ids'], { axis: 0 })).toEqual(['table[ids]'])
+  })
+
+  it('leave any other Gather to its engine', () => {
+    const segment = ['0']
+    expect(gather({ input: [value('ids', FLOAT)] })).toEqual(segment)
+    expect(gather({ input: [value('ids', INT64)] }, ['table', 'ids'], { axis: 1 })).toEqual(segment)
+    expect(gather({ input: [value('ids', INT64)], output: [value('y', INT64)] })).toEqual(segment)
+    expect(gather({}, ['table'])).toEqual(segment)
+    expect(gather({ initializer: [table, external('ids', INT64, [2, 2])] })).toEqual(segment)
+    const constant = { initializer: [table, integers('ids', [1])], valueInfo: [value('ids', INT64)] }
+    expect(gather(constant)).toEqual(segment)
+  })
+
+  it('leave out what nobody needs', () => {
+    const parts = {
+      input: [value('ids', INT64), value('x', FLOAT)],
+      initializer: [table, external('w', FLOAT, [2, 2]), external('u', FLOAT, [2, 2])],
+      node: [node('Gather', ['table', 'ids'], ['rows']), node('MatMul', ['x', 'w'], ['y']), node('MatMul', ['y', 'u'], ['z'])],
+      output: [value('y', FLOAT)],
+    }
+    const { steps, residency } = planGraph(index(parts), () => 1000)
+    expect(steps).toEqual([{ kind: 'segment', nodes: [1], inputs: ['x'], weights: ['w'], outputs: ['y'] }])
+    expect(residency.total).toBe(16)
+  })
+
+  it('of fifty thousand Gathers and as many matrices are planned within the limit of a test', () => {
+    const names = Array.from({ length: 50_000 }, (_, at) => `${at}`)
+    const weights = names.map((at) => external(`w${at}`, FLOAT, [2, 2]))
+    const nodes = names.flatMap((at) => [node('Gather', ['table', 'ids'], [`g${at}`]), node('MatMul', [`g${at}`, `w${at}`], [`y${at}`])])
+    const steps = {
+      input: [value('ids', INT64)],
+      initializer: [table, ...weights],
+      node: nodes,
+      output: names.map((at) => value(`y${at}`, FLOAT)),
+    }
+    const plan = planGraph(index(steps), (total) => Math.floor(total * 0.6))
+    expect(plan.steps).toHaveLength(100_000)
+    expect(plan.residency.pinnedBytes + plan.residency.bytesPerPass).toBe(50_000 * 16)
+    expect(plan.residency.pinned.size).toBe(30_000 - 2)
+  })
+})
