@@ -1,4 +1,4 @@
-// Decoding with all, 60% and 30% of the weights' bytes: tokens/s, bytes read, and the time against reading those bytes alone.
+// Decoding in ONNX Runtime with all, 60% and 30% of the weights' bytes: tokens/s, bytes read, and the time against reading those bytes alone.
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fragment, loadModel, openStore, plan } from '../src/api/index.js'
@@ -11,7 +11,7 @@ await withFolder(1e9, async (folder) => {
   const bytes = await writeLlama(join(folder, 'in'), { hidden: 1024, inner: 2816, layers: 10, vocab: 8192 })
   const store = await openStore(join(folder, 'store'))
   const { cid } = await fragment(join(folder, 'in'), { store })
-  const { weightBytes } = await plan(cid, { store })
+  const { weightBytes } = await plan(cid, { store, engine: 'onnx' })
   const readSpeed = async () => {
     const handle = await open(join(folder, 'in', 'model.safetensors'))
     const buffer = new Uint8Array(4 * 1024 * 1024)
@@ -24,7 +24,7 @@ await withFolder(1e9, async (folder) => {
   const budgets: Record<string, object> = {}
   for (const share of [1, 0.6, 0.3]) {
     const started = performance.now()
-    await using model = await loadModel(cid, { store, memory: Math.floor(weightBytes * share) })
+    await using model = await loadModel(cid, { store, engine: 'onnx', memory: Math.floor(weightBytes * share) })
     const loadMs = performance.now() - started
     const firstMs = 1000 * (await seconds(async () => drain(model.generate([1, 2, 3], { maxTokens: 1 }))))
     const rounds: { perPass: number; read: number; bound: number; wait: number; compute: number }[] = []

@@ -8,13 +8,18 @@ import { withFolder } from './synthetic.js'
 await withFolder(1e7, async (folder) => {
   const store = await openStore(join(folder, 'store'))
   const { cid } = await fragment(fileURLToPath(new URL('../../models/demo', import.meta.url)), { store })
-  const rounds: { load: number; first: number }[] = []
-  for (let round = 0; round < 5; round++) {
-    const started = performance.now()
-    await using model = await loadModel(cid, { store })
-    const loaded = performance.now()
-    for await (const _ of model.generate('4 April 1999', { maxTokens: 1 }));
-    rounds.push({ load: loaded - started, first: performance.now() - loaded })
+  const engines: Record<string, object> = {}
+  for (const engine of ['native', 'onnx'] as const) {
+    const rounds: { load: number; first: number }[] = []
+    for (let round = 0; round < 5; round++) {
+      const started = performance.now()
+      await using model = await loadModel(cid, { store, engine })
+      const loaded = performance.now()
+      for await (const _ of model.generate('4 April 1999', { maxTokens: 1 }));
+      rounds.push({ load: loaded - started, first: performance.now() - loaded })
+    }
+    const of = (pick: (one: (typeof rounds)[number]) => number) => round(median(rounds.map(pick)))
+    engines[engine] = { loadMs: of(({ load }) => load), firstTokenMs: of(({ first }) => first) }
   }
-  report('load', { loadMs: round(median(rounds.map(({ load }) => load))), firstTokenMs: round(median(rounds.map(({ first }) => first))) })
+  report('load', engines)
 })
