@@ -1,3 +1,4 @@
+import { WEIGHT_DTYPES, type WeightDtype } from '../asset/convert/plan.js'
 import { planModelAsset } from '../asset/model-asset.js'
 import { sealFolder } from '../asset/seal.js'
 import { type WrittenAsset, writeAssetFolder } from '../asset/write-asset.js'
@@ -12,6 +13,11 @@ export interface FragmentOptions extends LongCall {
   readonly store?: Store | undefined
   /** write as this new folder */
   readonly out?: string | undefined
+  /**
+   * how weights are stored: as they came ('keep', the default), as 16-bit floats, or as whole numbers of 8 or 4 bits in blocks
+   * of 32 with a scale; README.md says what each costs
+   */
+  readonly dtype?: WeightDtype | undefined
   /** a name for people, kept in the manifest; it changes the CID */
   readonly name?: string | undefined
 }
@@ -27,16 +33,18 @@ export interface FragmentResult {
 
 /**
  * Splits a Hugging Face checkpoint folder (safetensors, single or sharded) by module keys into an asset, into a store or
- * a new folder. The same weights give the same CID on every run and machine. Memory stays bounded: tensors are
- * streamed in ranges, never loaded. A checkpoint of a family or variant that is not known is stored without a graph.
+ * a new folder. The same weights give the same CID on every run and machine, in every `dtype`. Memory stays bounded:
+ * tensors are streamed and converted in ranges, never loaded. A checkpoint of a family or variant that is not known is stored without a graph.
  * @throws AssetError 'BAD_USAGE' without `store` or `out`; 'NOT_FOUND', 'BAD_INPUT', 'LIMIT', 'CORRUPT', 'IO', 'ABORTED'; nothing half-written stays.
  */
 export async function fragment(folder: string, options: FragmentOptions): Promise<FragmentResult> {
-  const { store, out, name } = options
+  const { store, out, name, dtype = 'keep' } = options
+  if (!WEIGHT_DTYPES.includes(dtype))
+    throw new AssetError('BAD_USAGE', `Cannot store weights as ${JSON.stringify(dtype)}: give one of ${WEIGHT_DTYPES.join(', ')}`)
   if ((store === undefined) === (out === undefined)) {
     throw new AssetError('BAD_USAGE', 'Cannot fragment without knowing where to: give either a store or an out folder')
   }
-  const plan = await planModelAsset(await openHuggingFace(folder), { name, signal: options.signal })
+  const plan = await planModelAsset(await openHuggingFace(folder), { name, dtype, signal: options.signal })
   return summary(store ? await store.write(plan, options) : await writeAssetFolder(plan, out!, options))
 }
 

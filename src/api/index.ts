@@ -1,6 +1,7 @@
 /** The public face of module-assets: what is exported here is the contract, everything else may change. */
 
 export { Tensor } from 'onnxruntime-common'
+export type { WeightDtype } from '../asset/convert/plan.js'
 export type { ModuleInfo } from '../asset/module-list.js'
 export { AssetError, type ErrorCode } from '../core/errors.js'
 export type { LongCall, Progress } from '../core/progress.js'

@@ -4,6 +4,7 @@ import { AssetError, type ErrorCode, ioError } from '../core/errors.js'
 import { LEAF } from '../core/limits.js'
 import { openFileSync } from '../core/read.js'
 import type { SourceFile } from '../sources/checkpoint.js'
+import { convertInto } from './convert/conversion.js'
 import { type Piece, partSize } from './pieces.js'
 import { type FileSums, Summer } from './sums.js'
 
@@ -81,7 +82,13 @@ function writePiece(piece: Piece, target: number, sources: Map<string, number>):
     for (let done = 0; done < partSize(part); ) {
       const length = Math.min(partSize(part) - done, buffer.byteLength - fill)
       if ('bytes' in part) buffer.set(part.bytes.subarray(done, done + length), fill)
-      else readFully(sourceFd(part.file, sources), part.file, fill, length, part.offset + done)
+      else {
+        const { file } = part
+        const fd = sourceFd(file, sources)
+        const target = buffer.subarray(fill, fill + length)
+        if ('to' in part) convertInto(part, done, target, (into, position) => readFully(fd, file, into, position))
+        else readFully(fd, file, target, part.offset + done)
+      }
       done += length
       fill += length
       if (fill === buffer.byteLength) flush()
@@ -101,9 +108,9 @@ function sourceFd(file: SourceFile, sources: Map<string, number>): number {
   return fd
 }
 
-function readFully(fd: number, file: SourceFile, at: number, length: number, position: number): void {
-  for (let done = 0; done < length; ) {
-    const read = guarded(`read ${file.path}`, () => readSync(fd, buffer, at + done, length - done, position + done))
+function readFully(fd: number, file: SourceFile, target: Uint8Array, position: number): void {
+  for (let done = 0; done < target.byteLength; ) {
+    const read = guarded(`read ${file.path}`, () => readSync(fd, target, done, target.byteLength - done, position + done))
     if (read === 0) throw changed(file)
     done += read
   }

@@ -2,8 +2,11 @@ import { AssetError } from '../core/errors.js'
 import { LIMITS } from '../core/limits.js'
 import { compareUtf8 } from '../core/paths.js'
 import { readSmallFile } from '../core/read.js'
+import { parseGraph } from '../graph/parse.js'
+import { weightRoles } from '../graph/roles.js'
 import type { StateDict, WeightRef } from '../graph/weights.js'
-import type { Checkpoint, TensorRef } from '../sources/checkpoint.js'
+import type { Checkpoint } from '../sources/checkpoint.js'
+import { isQuantised, type PlannedTensor, planTensors, type WeightDtype } from './convert/plan.js'
 import { layoutFragment } from './fragment-codec.js'
 import { GRAPH, INDEX, type Manifest } from './manifest.js'
 import { programOf, type ReadText, readConfig } from './model-graph.js'
@@ -14,6 +17,8 @@ import { untie } from './ties.js'
 /** What {@link planModelAsset} takes beside the checkpoint. */
 export interface PlanOptions {
   readonly name?: string | undefined
+  /** how weights are stored; as they are when left out */
+  readonly dtype?: WeightDtype | undefined
   readonly signal?: AbortSignal | undefined
 }
 
@@ -43,7 +48,15 @@ export async function planModelAsset(checkpoint: Checkpoint, options: PlanOption
     return file && { bytes: await readSmallFile(file.path, LIMITS.json), what: file.path }
   }
   const config = await readConfig(read)
-  const tensors = await untie(config, checkpoint.tensors, options.signal)
+  const sources = await untie(config, checkpoint.tensors, options.signal)
+  const { dtype } = options
+  const roles = async () => {
+    const { graph, ...none } = await programOf(config, read, planFragments(planTensors(sources)).weights)
+    if (graph) return weightRoles(parseGraph(graph))
+    const why = `what its weights are for is not known (${'why' in none ? none.why : ''}); use the dtype keep, bf16 or f16`
+    throw new AssetError('UNSUPPORTED', `Cannot quantise ${checkpoint.folder}: ${why}`)
+  }
+  const tensors = planTensors(sources, dtype, isQuantised(dtype) ? await roles() : undefined)
   const { files, weights } = planFragments(tensors)
   const program = await programOf(config, read, weights)
   const { graph } = program
@@ -60,15 +73,14 @@ export async function planModelAsset(checkpoint: Checkpoint, options: PlanOption
 }
 
 /** The fragments of a state dict, and where each tensor will lie. */
-function planFragments(tensors: ReadonlyMap<string, TensorRef>): { files: PlannedFile[]; weights: StateDict } {
+function planFragments(tensors: ReadonlyMap<string, PlannedTensor>): { files: PlannedFile[]; weights: StateDict } {
   const files: PlannedFile[] = []
   const weights = new Map<string, WeightRef>()
   for (const module of moduleTree(tensors.keys())) {
     const layout = layoutFragment(module.tensors.map((name) => ({ ...tensors.get(name)!, name })))
     const parts: Part[] = [{ bytes: layout.header }]
     for (const { name, dtype, shape, offset, length } of layout.tensors) {
-      const source = tensors.get(name)!
-      parts.push({ file: source.file, offset: source.offset, length })
+      parts.push(tensors.get(name)!.part)
       weights.set(name, { dtype, shape, location: module.path, offset, length })
     }
     files.push(plannedFile(module.path, parts))

@@ -24,9 +24,19 @@ export function keyOfPath(path: string): string {
     .join('.')
 }
 
+function isScaleOf({ tensors }: SafetensorsHeader, name: string): boolean {
+  const weight = name.endsWith('_scale') ? tensors.get(name.slice(0, -'_scale'.length)) : undefined
+  return weight?.dtype === 'I8' || weight?.dtype === 'U8'
+}
+
 /** Sums up one fragment from its header. */
 export function moduleInfo(path: string, cid: string, size: number, header: SafetensorsHeader): ModuleInfo {
   const tensors = [...header.tensors].map(([name, { dtype, shape }]) => ({ name, dtype, shape }))
-  const parameters = tensors.reduce((sum, { shape }) => sum + shape.reduce((product, dim) => product * dim, 1), 0)
+  const parameters = tensors.reduce((sum, { name, dtype, shape }) => {
+    // scales are part of their weight, whose numbers may be two a byte
+    if (isScaleOf(header, name)) return sum
+    const packed = dtype === 'U8' && header.tensors.has(`${name}_scale`) ? 2 : 1
+    return sum + shape.reduce((product, dim) => product * dim, packed)
+  }, 0)
   return { key: keyOfPath(path), path, cid, size, parameters, dtypes: [...new Set(tensors.map(({ dtype }) => dtype))], tensors }
 }

@@ -1,7 +1,11 @@
 import type { SourceFile } from '../sources/checkpoint.js'
+import type { ConvertedPart } from './convert/conversion.js'
 
-/** Bytes that go into a file: given, or a range of a source file. */
-export type Part = { readonly bytes: Uint8Array } | { readonly file: SourceFile; readonly offset: number; readonly length: number }
+/** Bytes that go into a file: given, a range of a source file, or what a tensor of one becomes. */
+export type Part =
+  | { readonly bytes: Uint8Array }
+  | { readonly file: SourceFile; readonly offset: number; readonly length: number }
+  | ConvertedPart
 
 /** A file to be written: its path in the asset folder and its parts in order. */
 export interface PlannedFile {
@@ -38,6 +42,7 @@ export function sliceParts(parts: readonly Part[], from: number, to: number): Pa
     const [begin, end] = [Math.max(from - start, 0), Math.min(to - start, size)]
     if (begin < end) {
       if ('bytes' in part) sliced.push({ bytes: part.bytes.subarray(begin, end) })
+      else if ('to' in part) sliced.push({ ...part, skip: part.skip + begin, length: end - begin })
       else sliced.push({ file: part.file, offset: part.offset + begin, length: end - begin })
     }
     start += size

@@ -1,5 +1,17 @@
-import type { Command } from 'commander'
-import { type Comparison, compare, type FragmentResult, fragment, type Inspection, inspect, openStore, seal, verify } from '../api/index.js'
+import { type Command, Option } from 'commander'
+import {
+  type Comparison,
+  compare,
+  type FragmentResult,
+  fragment,
+  type Inspection,
+  inspect,
+  openStore,
+  seal,
+  verify,
+  type WeightDtype,
+} from '../api/index.js'
+import { WEIGHT_DTYPES } from '../asset/convert/plan.js'
 import { formatBytes } from '../core/bytes.js'
 import { AssetError } from '../core/errors.js'
 import { harmless } from '../core/one-line.js'
@@ -13,14 +25,20 @@ export function addAssetCommands(program: Command): void {
     .argument('<dir>', 'folder with model.safetensors or its shards')
     .option('--out <folder>', 'write the asset as a new folder')
     .option('--store', 'write the asset into the local store')
+    .addOption(new Option('--dtype <dtype>', 'how weights are stored').choices(WEIGHT_DTYPES).default('keep'))
     .option('--name <name>', 'a name kept in the manifest')
     .option('--json', 'print JSON')
-    .addHelpText('after', '\nExamples:\n  $ masset fragment models/demo --store\n  $ masset fragment models/demo --out demo-asset')
-    .action(async (dir: string, options: { out?: string; store?: boolean; name?: string; json?: boolean }) => {
+    .addHelpText(
+      'after',
+      '\nExamples:\n  $ masset fragment models/demo --store\n  $ masset fragment models/demo --out demo-asset\n  $ masset fragment models/demo --out demo-q8 --dtype q8',
+    )
+    .action(async (dir: string, options: { out?: string; store?: boolean; dtype: WeightDtype; name?: string; json?: boolean }) => {
       if ((options.out === undefined) === !options.store)
         throw new AssetError('BAD_USAGE', 'Cannot fragment without knowing where to: give either --store or --out FOLDER')
       const store = options.store ? await openStore() : undefined
-      const result = await withProgress((call) => fragment(dir, { ...call, store, out: options.out, name: options.name }))
+      const result = await withProgress((call) =>
+        fragment(dir, { ...call, store, out: options.out, dtype: options.dtype, name: options.name }),
+      )
       report(result, options.json)
     })
   program

@@ -41,6 +41,8 @@ export class NativeModel implements LoadedModel {
   private passes = 0
   private passMs = 0
   private closed = false
+  /** scales, and the weight whose tiles they are in */
+  private readonly scaled: ReadonlyMap<string, string>
   private readonly turns = new DecodeTurns<NativeSession>((steps, signal) =>
     this.next(
       steps.map(({ session }) => session),
@@ -56,7 +58,9 @@ export class NativeModel implements LoadedModel {
     private readonly plan: TilePlan,
     private readonly model: OpenedModel,
     private readonly named: (error: unknown) => AssetError,
-  ) {}
+  ) {
+    this.scaled = new Map([...program.scales].map(([weight, scale]) => [scale, weight]))
+  }
 
   /** Reads what stays in memory and begins to stream the rest. @throws AssetError 'BUDGET_TOO_SMALL' | 'BAD_INPUT' | 'CORRUPT' | 'IO' | 'ABORTED' */
   static async load(
@@ -142,7 +146,7 @@ export class NativeModel implements LoadedModel {
   }
 
   isResident(name: string): boolean {
-    const tiles = this.plan.tiles.get(name)
+    const tiles = this.plan.tiles.get(this.scaled.get(name) ?? name)
     return this.program.vectors.includes(name) || (tiles?.every(({ pinned }) => pinned) ?? false)
   }
 
@@ -196,7 +200,7 @@ async function openFiles(
   const files = new Map<string, NativeFile>()
   const tables: Uint32Array[] = []
   let pages = 0
-  for (const name of [...program.vectors, ...program.matrices]) {
+  for (const name of [...program.vectors, ...program.matrices, ...program.scales.values()]) {
     const { location, offset, length } = index.weights.get(name)!.data
     const file = asset.manifest.files.get(location)
     if (!file || offset + length > file.size)

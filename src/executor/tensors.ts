@@ -36,6 +36,8 @@ export function elementSize(elemType: number): number {
 
 /** A tensor over bytes, without a copy. @throws AssetError 'UNSUPPORTED' */
 export function tensorOver(elemType: number, bytes: Uint8Array<ArrayBuffer>, dims: readonly number[]): Tensor {
+  // Nibbles travel as the bytes that they are packed into; the cut graphs know.
+  if (elemType === DataType.INT4) return tensorOver(DataType.UINT8, bytes, [...dims.slice(0, -1), (dims.at(-1) ?? 1) / 2])
   const { type, view: View, size } = kindOf(elemType)
   return new Tensor(type, new View(bytes.buffer, bytes.byteOffset, bytes.byteLength / size) as never, dims)
 }

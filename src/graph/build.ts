@@ -16,7 +16,7 @@ import {
   ValueInfoProtoSchema,
 } from './generated/onnx_pb.js'
 import { shown } from './names.js'
-import type { StateDict } from './weights.js'
+import type { StateDict, WeightRef } from './weights.js'
 
 // Opset 23 has Attention, RotaryEmbedding and RMSNormalization; IR version 11 came with it.
 const OPSET = 23n
@@ -103,7 +103,7 @@ export class GraphBuilder {
    * @throws AssetError 'BAD_INPUT' when it is missing or has another shape or length, 'UNSUPPORTED' when it is not of floats
    */
   weight(key: string, shape: readonly number[]): Value {
-    const owner = this.stateDict.has(key) ? key : (this.owners.get(key) ?? key)
+    const owner = this.owner(key)
     const ref = this.stateDict.get(owner)
     if (!ref) throw new AssetError('BAD_INPUT', `Cannot build the graph: tensor ${shown(key)} ${list(shape)} is missing from the weights`)
     if (ref.shape.length !== shape.length || ref.shape.some((dim, axis) => dim !== shape[axis]))
@@ -121,20 +121,31 @@ export class GraphBuilder {
         'BAD_INPUT',
         `Cannot build the graph: tensor ${shown(owner)} ${list(shape)} of ${ref.dtype} has ${ref.length} bytes`,
       )
-    const known = this.weights.get(owner)
+    return this.external(owner, ref, dataTypeOf(ref.dtype), ref.shape)
+  }
+
+  /** Under which name the state dict has the bytes of a tensor, and what it says of them. */
+  stored(key: string): { readonly name: string; readonly ref: WeightRef | undefined } {
+    const name = this.owner(key)
+    return { name, ref: this.stateDict.get(name) }
+  }
+
+  /** A tensor of the state dict as an initializer, of an element type and shape that may be others than those it is stored with. */
+  external(name: string, ref: WeightRef, dataType: number, dims: readonly number[]): Value {
+    const known = this.weights.get(name)
     if (known) return known
     const entries = { location: ref.location, offset: String(ref.offset), length: String(ref.length) }
     this.graph.initializer.push(
       create(TensorProtoSchema, {
-        name: owner,
-        dataType: dataTypeOf(ref.dtype),
-        dims: ref.shape.map(BigInt),
+        name,
+        dataType,
+        dims: dims.map(BigInt),
         dataLocation: DataLocation.EXTERNAL,
         externalData: Object.entries(entries).map(([name, value]) => ({ key: name, value })),
       }),
     )
-    const value = { name: owner, dtype: ref.dtype, dims: ref.shape }
-    this.weights.set(owner, value)
+    const value = { name, dtype: ref.dtype, dims }
+    this.weights.set(name, value)
     return value
   }
 
@@ -167,6 +178,10 @@ export class GraphBuilder {
     this.graph.valueInfo = [...this.info.values()]
     const opsetImport = [{ domain: '', version: OPSET }]
     return create(ModelProtoSchema, { irVersion: IR_VERSION, producerName: 'module-assets', opsetImport, graph: this.graph })
+  }
+
+  private owner(key: string): string {
+    return this.stateDict.has(key) ? key : (this.owners.get(key) ?? key)
   }
 
   /** A name that no tensor, value or node has yet. */

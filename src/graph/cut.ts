@@ -16,6 +16,7 @@ import {
   ValueInfoProtoSchema,
 } from './generated/onnx_pb.js'
 import { shown } from './names.js'
+import { unpackNibbles } from './nibbles.js'
 import { serializeGraph } from './parse.js'
 import { checkGraph, STANDARD } from './validate.js'
 
@@ -79,7 +80,9 @@ export interface CutGraph {
 
 /**
  * Cuts nodes out of a graph. Names are replaced by numbers in order of appearance, so that equal segments of different
- * layers give equal bytes and can share one session. BFLOAT16 inputs become UINT16 with a `BitCast`.
+ * layers give equal bytes and can share one session. BFLOAT16 inputs become UINT16 with a `BitCast`, INT4 weights UINT8
+ * that is unpacked.
+ * @throws AssetError 'UNSUPPORTED' for nibbles that are no weight, or whose rows are no whole bytes
  */
 export function cutGraph(index: GraphIndex, nodes: readonly NodeProto[], inputs: readonly string[], outputs: readonly string[]): CutGraph {
   const renamed = new Map<string, string>([['', '']])
@@ -93,6 +96,13 @@ export function cutGraph(index: GraphIndex, nodes: readonly NodeProto[], inputs:
   const graph = create(GraphProtoSchema, { name: 'segment' })
   let opset = index.model.opsetImport.find(({ domain }) => STANDARD.includes(domain))?.version ?? 23n
   for (const name of inputs) {
+    if (elementType(index, name) === DataType.INT4) {
+      const bits = `b${graph.input.length}`
+      const dims = index.weights.get(name)?.tensor.dims ?? []
+      graph.input.push(valueInfo(index, name, bits, DataType.UINT8, packed(name, dims)))
+      unpackNibbles(graph, bits, rename(name), dims)
+      continue
+    }
     if (elementType(index, name) !== DataType.BFLOAT16) {
       graph.input.push(valueInfo(index, name, rename(name)))
       continue
@@ -119,10 +129,22 @@ export function cutGraph(index: GraphIndex, nodes: readonly NodeProto[], inputs:
   return { bytes: serializeGraph(model), inputs, outputs }
 }
 
-function valueInfo(index: GraphIndex, name: string, short: string, elemType = elementType(index, name)): ValueInfoProto {
-  const weight = index.weights.get(name)
+/** The shape of the bytes that hold nibbles of a shape. */
+function packed(name: string, dims: readonly bigint[]): bigint[] {
+  const width = dims.at(-1) ?? 1n
+  if (width % 2n !== 0n) throw new AssetError('UNSUPPORTED', `Cannot run the graph: the rows of ${shown(name)} are nibbles, no whole bytes`)
+  return [...dims.slice(0, -1), width / 2n]
+}
+
+function valueInfo(
+  index: GraphIndex,
+  name: string,
+  short: string,
+  elemType = elementType(index, name),
+  size = index.weights.get(name)?.tensor.dims,
+): ValueInfoProto {
   const known = index.types.get(name)?.value
-  const dims = weight?.tensor.dims.map((dim) => ({ value: { case: 'dimValue' as const, value: dim } }))
+  const dims = size?.map((dim) => ({ value: { case: 'dimValue' as const, value: dim } }))
   const shape = dims ? { dim: dims } : known?.case === 'tensorType' ? known.value.shape : undefined
   return create(ValueInfoProtoSchema, {
     name: short,

@@ -1,4 +1,5 @@
-import type { Dim, Module, Value } from './build.js'
+import type { Module, Value } from './build.js'
+import { matrix, tableRows } from './low-bit.js'
 
 // The modules that models are made of, by their PyTorch names. Compute is in float32, whatever the weights are kept in.
 
@@ -12,7 +13,7 @@ export interface LinearShape {
 
 /** torch.nn.Linear: x (..., inputs) times the transpose of `weight` (outputs, inputs), plus `bias`. */
 export function linear(module: Module, x: Value, { inputs, outputs, bias, name }: LinearShape): Value {
-  const weight = module.parameter('weight', [outputs, inputs])
+  const weight = matrix(module, 'weight', [outputs, inputs])
   const turned = module.op('Transpose', [weight], { perm: [1n, 0n] }, { dims: [inputs, outputs] })
   return matmul(module, x, turned, outputs, bias, name)
 }
@@ -31,9 +32,7 @@ function matmul(module: Module, x: Value, weight: Value, outputs: number, bias: 
 
 /** torch.nn.Embedding: the rows of `weight` (rows, width) that the 64-bit ids (...) name, (..., width). Rows first, then Cast: only they are read. */
 export function embedding(module: Module, ids: Value, rows: number, width: number): Value {
-  const table = module.weight('weight', [rows, width])
-  const dims: Dim[] | undefined = ids.dims && [...ids.dims, width]
-  return module.float(module.op('Gather', [table, ids], { axis: 0n }, { dims }))
+  return tableRows(module, 'weight', [rows, width], ids)
 }
 
 /** RMSNorm over the last dimension: x / sqrt(mean(x^2) + epsilon) * weight. */

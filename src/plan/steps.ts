@@ -1,5 +1,6 @@
 import { elementType, type GraphIndex } from '../graph/cut.js'
 import { TensorProto_DataType as DataType, type NodeProto } from '../graph/generated/onnx_pb.js'
+import { scaleOwners } from '../graph/scales.js'
 
 /** Rows of a table picked by ids, read straight from the fragment: only the rows asked for. */
 export interface GatherStep {
@@ -9,7 +10,7 @@ export interface GatherStep {
   readonly output: string
 }
 
-/** A run of nodes for one engine: at most one matrix among its weights, so that little has to be in memory at once. */
+/** A run of nodes for one engine: at most one matrix, with its scales, among its weights, so that little has to be in memory at once. */
 export interface SegmentStep {
   readonly kind: 'segment'
   /** indices into the graph's nodes */
@@ -34,10 +35,12 @@ export function isMatrix(index: GraphIndex, name: string): boolean {
 }
 
 /**
- * Cuts the node list, in its order, into steps. A segment ends where the next node needs a second matrix; a `Gather`
+ * Cuts the node list, in its order, into steps. A segment ends where the next node needs a second matrix, to which its scales
+ * belong; a `Gather`
  * along the rows of a weight is a step of its own. The cut depends on the graph alone, so results never depend on the budget.
  */
 export function planSteps(index: GraphIndex): Step[] {
+  const owners = scaleOwners(index)
   const steps: Cut[] = []
   let open: number[] = []
   let made = new Set<string>()
@@ -55,7 +58,7 @@ export function planSteps(index: GraphIndex): Step[] {
       steps.push(rows)
       continue
     }
-    const needed = node.input.filter((name) => isMatrix(index, name))
+    const needed = node.input.filter((name) => isMatrix(index, name)).map((name) => owners.get(name) ?? name)
     if (needed.some((name) => !matrices.has(name)) && matrices.size > 0) close()
     for (const name of needed) matrices.add(name)
     for (const name of node.output) made.add(name)
@@ -111,6 +114,7 @@ function withBoundaries(index: GraphIndex, steps: readonly Cut[]): Step[] {
 // Nodes that treat every row (the last dimension) alike and apart from the others.
 const ROW_WISE = new Set([
   'Cast',
+  'DequantizeLinear',
   'Transpose',
   'MatMul',
   'Add',

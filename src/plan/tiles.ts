@@ -2,13 +2,18 @@ import { formatBytes } from '../core/bytes.js'
 import { AssetError } from '../core/errors.js'
 import { PAGE } from '../core/limits.js'
 
-/** A matrix as a pass uses it: whole rows, one after the other in a fragment. */
-export interface MatrixUse {
-  readonly name: string
-  readonly rows: number
+/** Whole rows, one after the other in a fragment. */
+export interface RowRun {
   readonly rowBytes: number
   /** the first byte in its fragment */
   readonly offset: number
+}
+
+/** A matrix as a pass uses it; the scales of its blocks, where it has any, are read with their rows. */
+export interface MatrixUse extends RowRun {
+  readonly name: string
+  readonly rows: number
+  readonly scales?: RowRun
 }
 
 /** Rows of a matrix that are leased, pinned or streamed together. */
@@ -51,8 +56,8 @@ const TILES = 2 ** 20
  */
 export function planTiles(uses: readonly MatrixUse[], vectorBytes: number, budget: number): TilePlan {
   const matrices = [...new Map(uses.map((use) => [use.name, use])).values()]
-  const matrixBytes = sum(matrices.map(({ rows, rowBytes }) => rows * rowBytes))
-  const total = vectorBytes + matrixBytes
+  const all = matrixBytes(matrices)
+  const total = vectorBytes + all
   const smallest = slotFor(matrices, PAGE)
   const minimum = Math.min(total, vectorBytes + FEWEST_SLOTS * smallest)
   if (budget < minimum) {
@@ -71,12 +76,22 @@ export function planTiles(uses: readonly MatrixUse[], vectorBytes: number, budge
   const size = Math.min(TILE, Math.max(PAGE, Math.floor(room / 4 / SLOTS)))
   const slotBytes = slotFor(matrices, size)
   const slots = Math.max(FEWEST_SLOTS, Math.min(SLOTS, Math.floor(room / 2 / slotBytes)))
-  const pin = evenly((room - slots * slotBytes) / matrixBytes, room - slots * slotBytes)
+  const pin = evenly((room - slots * slotBytes) / all, room - slots * slotBytes)
   const tiles = cutAll(matrices, size, pin)
-  const pinned = new Map(matrices.map(({ name, rowBytes }) => [name, pinnedRows(tiles.get(name)!) * rowBytes]))
+  const pinned = new Map(matrices.map((matrix) => [matrix.name, pinnedRows(tiles.get(matrix.name)!) * bytesOfRow(matrix)]))
   const pinnedBytes = vectorBytes + sum([...pinned.values()])
-  const bytesPerPass = sum(uses.map(({ name, rows, rowBytes }) => rows * rowBytes - pinned.get(name)!))
+  const bytesPerPass = sum(uses.map((use) => use.rows * bytesOfRow(use) - pinned.get(use.name)!))
   return { ...plan, tiles, pinnedBytes, bytesPerPass, slots, slotBytes }
+}
+
+/** Bytes of all matrices among these, each once. */
+export function matrixBytes(uses: readonly MatrixUse[]): number {
+  return sum([...new Map(uses.map((use) => [use.name, use])).values()].map((use) => use.rows * bytesOfRow(use)))
+}
+
+/** Bytes of one row, with its scales. */
+function bytesOfRow({ rowBytes, scales }: MatrixUse): number {
+  return rowBytes + (scales?.rowBytes ?? 0)
 }
 
 /** Says of one run of bytes after the other whether it is in: about `share` of all of them, never more than `most`. */
@@ -92,11 +107,15 @@ function evenly(share: number, most: number): (bytes: number) => boolean {
   }
 }
 
-/** Rows that make about `size` bytes, on page boundaries where the rows allow that. */
-function tileRows({ rows, rowBytes }: MatrixUse, size: number): number {
-  const wanted = Math.max(1, Math.floor(size / rowBytes))
-  const aligned = PAGE / gcd(PAGE, rowBytes)
-  return Math.min(rows, wanted >= aligned ? wanted - (wanted % aligned) : wanted)
+/** Rows that make about `size` bytes, on page boundaries where the rows allow that: of the scales too, or else of the weights alone. */
+function tileRows(matrix: MatrixUse, size: number): number {
+  const { rows, rowBytes, scales } = matrix
+  const wanted = Math.max(1, Math.floor(size / bytesOfRow(matrix)))
+  const weights = PAGE / gcd(PAGE, rowBytes)
+  // Powers of two, so the larger is a multiple of the other.
+  const both = Math.max(weights, scales ? PAGE / gcd(PAGE, scales.rowBytes) : 1)
+  const aligned = [both, weights].find((step) => step <= wanted) ?? 1
+  return Math.min(rows, wanted - (wanted % aligned))
 }
 
 /** @throws AssetError 'LIMIT' for more tiles than anybody has matrices for */
@@ -107,10 +126,10 @@ function cutAll(matrices: readonly MatrixUse[], size: number, isPinned: (bytes: 
   return new Map(matrices.map((matrix) => [matrix.name, cut(matrix, tileRows(matrix, size), isPinned)]))
 }
 
-function cut({ rows, rowBytes }: MatrixUse, step: number, isPinned: (bytes: number) => boolean): Tile[] {
-  return Array.from({ length: Math.ceil(rows / step) }, (_, at) => {
-    const some = Math.min(step, rows - at * step)
-    return { rows: some, pinned: isPinned(some * rowBytes) }
+function cut(matrix: MatrixUse, step: number, isPinned: (bytes: number) => boolean): Tile[] {
+  return Array.from({ length: Math.ceil(matrix.rows / step) }, (_, at) => {
+    const rows = Math.min(step, matrix.rows - at * step)
+    return { rows, pinned: isPinned(rows * bytesOfRow(matrix)) }
   })
 }
 
@@ -124,14 +143,18 @@ function slotFor(matrices: readonly MatrixUse[], size: number): number {
 }
 
 /** Bytes of whole pages that the largest tile of a matrix needs. */
-function slotOf({ rows, rowBytes, offset }: MatrixUse, step: number): number {
+function slotOf({ rows, rowBytes, offset, scales }: MatrixUse, step: number): number {
+  const runs = scales ? [{ rowBytes, offset }, scales] : [{ rowBytes, offset }]
   let most = 0
-  // After so many tiles, one begins at the same place of its page again.
-  const period = PAGE / gcd(PAGE, step * rowBytes)
+  // After so many tiles, one begins at the same place of its page again, in both runs: powers of two.
+  const period = Math.max(...runs.map((run) => PAGE / gcd(PAGE, step * run.rowBytes)))
   for (let at = 0; at < Math.min(rows, period * step); at += step) {
-    const start = offset + at * rowBytes
-    const end = start + Math.min(step, rows - at) * rowBytes
-    most = Math.max(most, Math.ceil(end / PAGE) * PAGE - Math.floor(start / PAGE) * PAGE)
+    const pages = runs.map((run) => {
+      const start = run.offset + at * run.rowBytes
+      const end = start + Math.min(step, rows - at) * run.rowBytes
+      return Math.ceil(end / PAGE) * PAGE - Math.floor(start / PAGE) * PAGE
+    })
+    most = Math.max(most, sum(pages))
   }
   return most
 }

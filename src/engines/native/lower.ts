@@ -31,7 +31,17 @@ export function lowerGraph(index: GraphIndex): Program {
   const head = headOf(nodes, outputs)
   const inputs = given.filter(({ name }) => !past.has(name))
   const [vectors, matrices] = [tracer.vectors.names, tracer.matrices.names]
-  return { values: tracer.values, nodes, inputs, outputs, caches, vectors, matrices, ...(head !== undefined && { head }) }
+  return {
+    values: tracer.values,
+    nodes,
+    inputs,
+    outputs,
+    caches,
+    vectors,
+    matrices,
+    scales: tracer.scales,
+    ...(head !== undefined && { head }),
+  }
 }
 
 /** A cache is kept by the engine, so nothing else can use the inputs that it stands for. */

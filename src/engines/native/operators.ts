@@ -1,4 +1,5 @@
 import type { NodeProto } from '../../graph/generated/onnx_pb.js'
+import { BLOCK_SIZE } from '../../graph/low-bit.js'
 import { quoted, shown } from '../../graph/names.js'
 import { STANDARD } from '../../graph/validate.js'
 import type { Kind, NativeOp } from './program.js'
@@ -110,9 +111,9 @@ function gather(tracer: Tracer, node: NodeProto): void {
   const [data, ids] = node.input as [string, string]
   const table = tracer.traced(data)
   const axis = integer(node, 'axis', 0)
-  if (table.is === 'matrix' && !table.turned && axis === 0) {
+  if ((table.is === 'blocks' || (table.is === 'matrix' && !table.turned)) && axis === 0) {
     kindAt(tracer, node, 1, ['i64'])
-    tracer.node({ op: 'rows', weight: tracer.matrix(table.name) }, [ids], node.output, 'f32')
+    tracer.alias(node.output[0]!, { is: 'picked', table: table.name, ids, bare: table.is === 'blocks' })
     return
   }
   const at = tracer.traced(ids)
@@ -124,11 +125,26 @@ function cast(tracer: Tracer, node: NodeProto): void {
   const [input, output] = [node.input[0]!, node.output[0]!]
   const to = kindOf(integer(node, 'to', 0))
   const traced = tracer.traced(input)
-  const weight = traced.is === 'matrix' || traced.is === 'vector'
+  const weight = traced.is === 'matrix' || traced.is === 'vector' || traced.is === 'picked'
   if (weight && to !== 'f32') throw cannot(`a weight is cast to ${to}`)
   // Weights are computed with as float32, however they are stored.
   if (weight || tracer.value(input).kind === to) tracer.alias(output, traced)
   else tracer.node({ op: 'cast', to }, [input], [output], to)
+}
+
+/** Weights of whole numbers, or rows of them, with the scales of their blocks. */
+function dequantize(tracer: Tracer, node: NodeProto): void {
+  const [data, scale] = node.input as [string, string]
+  const [size, axis, to] = [integer(node, 'block_size', 0), integer(node, 'axis', 1), integer(node, 'output_dtype', 0)]
+  if (size !== BLOCK_SIZE || to !== 0) throw cannot(`a DequantizeLinear has blocks of ${size}, not of ${BLOCK_SIZE}, or another output`)
+  const [weight, by] = [tracer.traced(data), tracer.traced(scale)]
+  if (weight.is === 'blocks' && by.is === 'matrix' && !by.turned && (axis === 1 || axis === -1)) {
+    tracer.join(weight.name, by.name)
+    tracer.alias(node.output[0]!, { is: 'matrix', name: weight.name, turned: false })
+  } else if (weight.is === 'picked' && by.is === 'picked' && weight.bare && !by.bare && weight.ids === by.ids && axis === -1) {
+    tracer.join(weight.table, by.table)
+    tracer.alias(node.output[0]!, { ...weight, bare: false })
+  } else throw cannot('a DequantizeLinear is not of a weight and its scales along the rows')
 }
 
 function transpose(tracer: Tracer, node: NodeProto): void {
@@ -230,6 +246,7 @@ const OPERATORS: ReadonlyMap<string, Operator> = new Map([
   ['Gather', known(2, gather, ['axis'])],
   ['Cast', known(1, cast, ['to', 'saturate'])],
   ['Transpose', known(1, transpose, ['perm'])],
+  ['DequantizeLinear', known(2, dequantize, ['axis', 'block_size', 'output_dtype', 'saturate'])],
   ['Identity', known(1, (tracer, { input, output }) => tracer.alias(output[0]!, tracer.traced(input[0]!)))],
   ['RMSNormalization', known(2, norm('rmsNorm'), ['axis', 'epsilon', 'stash_type'])],
   ['LayerNormalization', known(3, norm('layerNorm'), ['axis', 'epsilon', 'stash_type'])],

@@ -54,6 +54,8 @@ export interface Program {
   readonly vectors: readonly string[]
   /** names of matrices, by index */
   readonly matrices: readonly string[]
+  /** names of matrices of whole numbers, and of the scales of their blocks */
+  readonly scales: ReadonlyMap<string, string>
   /** the node from which on generation needs only the last position */
   readonly head?: number
 }

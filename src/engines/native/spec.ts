@@ -2,13 +2,15 @@ import { AssetError } from '../../core/errors.js'
 import type { GraphIndex, Weight } from '../../graph/cut.js'
 import { TensorProto_DataType as DataType } from '../../graph/generated/onnx_pb.js'
 import { shown } from '../../graph/names.js'
-import { type MatrixUse, planTiles, type TilePlan } from '../../plan/tiles.js'
+import { type MatrixUse, matrixBytes, planTiles, type RowRun, type TilePlan } from '../../plan/tiles.js'
 import type { Program } from './program.js'
 
-const DTYPES = new Map<number, { name: string; bytes: number }>([
-  [DataType.FLOAT, { name: 'F32', bytes: 4 }],
-  [DataType.FLOAT16, { name: 'F16', bytes: 2 }],
-  [DataType.BFLOAT16, { name: 'BF16', bytes: 2 }],
+const DTYPES = new Map<number, string>([
+  [DataType.FLOAT, 'F32'],
+  [DataType.FLOAT16, 'F16'],
+  [DataType.BFLOAT16, 'BF16'],
+  [DataType.INT8, 'I8'],
+  [DataType.INT4, 'I4'],
 ])
 
 /** A fragment as the native engine opens it. */
@@ -26,9 +28,13 @@ function usesOf(index: GraphIndex, program: Program): MatrixUse[] {
   return program.nodes.flatMap(({ run }) => {
     if (run.op !== 'linear' && run.op !== 'conv1d') return []
     const name = program.matrices[run.weight]!
-    const { tensor, data } = index.weights.get(name)!
-    const rows = Number(tensor.dims[0])
-    return [{ name, rows, rowBytes: data.length / rows, offset: data.offset }]
+    const rows = Number(index.weights.get(name)!.tensor.dims[0])
+    const runOf = (weight: string): RowRun => {
+      const { length, offset } = index.weights.get(weight)!.data
+      return { rowBytes: length / rows, offset }
+    }
+    const scale = program.scales.get(name)
+    return [{ name, rows, ...runOf(name), ...(scale !== undefined && { scales: runOf(scale) }) }]
   })
 }
 
@@ -42,7 +48,7 @@ function vectorBytes(index: GraphIndex, program: Program): number {
 export function planProgram(index: GraphIndex, program: Program, budgetOf: (total: number) => number): TilePlan {
   const uses = usesOf(index, program)
   const vectors = vectorBytes(index, program)
-  const total = vectors + [...new Map(uses.map((use) => [use.name, use])).values()].reduce((sum, use) => sum + use.rows * use.rowBytes, 0)
+  const total = vectors + matrixBytes(uses)
   return planTiles(uses, vectors, budgetOf(total))
 }
 
@@ -54,13 +60,14 @@ export function specText(index: GraphIndex, program: Program, plan: TilePlan, fi
     const dtype = DTYPES.get(tensor.dataType)
     if (!dtype)
       throw new AssetError('UNSUPPORTED', `Cannot run the graph natively: weight ${shown(name)} is of ONNX element type ${tensor.dataType}`)
-    return { file: places.get(data.location), offset: data.offset, dtype: dtype.name, dims: tensor.dims.map(Number) }
+    return { file: places.get(data.location), offset: data.offset, dtype, dims: tensor.dims.map(Number) }
   }
-  const { values, nodes, inputs, outputs, caches, head } = program
+  const { values, nodes, inputs, outputs, caches, head, scales } = program
+  const scaleOf = (name: string) => (scales.has(name) ? { scales: stored(scales.get(name)!) } : {})
   return JSON.stringify({
     files: [...files.values()],
     vectors: program.vectors.map(stored),
-    weights: program.matrices.map((name) => ({ stored: stored(name), tiles: plan.tiles.get(name) ?? [] })),
+    weights: program.matrices.map((name) => ({ stored: stored(name), ...scaleOf(name), tiles: plan.tiles.get(name) ?? [] })),
     caches,
     values,
     inputs,

@@ -1,6 +1,7 @@
 import { AssetError } from '../../core/errors.js'
 import type { GraphIndex } from '../../graph/cut.js'
 import { TensorProto_DataType as DataType, type NodeProto, type TensorProto } from '../../graph/generated/onnx_pb.js'
+import { BLOCK_SIZE } from '../../graph/low-bit.js'
 import { shown } from '../../graph/names.js'
 import { numbersOf } from '../../graph/values.js'
 import type { CacheShape, Kind, NativeNode, NativeOp } from './program.js'
@@ -9,10 +10,15 @@ import type { CacheShape, Kind, NativeNode, NativeOp } from './program.js'
 export type Traced =
   | { readonly is: 'value'; readonly value: number; readonly kind: Kind }
   | { readonly is: 'matrix'; readonly name: string; readonly turned: boolean }
+  /** whole numbers that are nothing without their scales */
+  | { readonly is: 'blocks'; readonly name: string }
+  /** rows of a table by ids; `bare` ones are of whole numbers and lack their scales */
+  | { readonly is: 'picked'; readonly table: string; readonly ids: string; readonly bare: boolean }
   | { readonly is: 'vector'; readonly name: string }
   | { readonly is: 'constant'; readonly kind: Kind; readonly dims: readonly number[]; readonly tensor: TensorProto }
 
-const STORED: readonly number[] = [DataType.FLOAT, DataType.FLOAT16, DataType.BFLOAT16]
+const FLOATS: readonly number[] = [DataType.FLOAT, DataType.FLOAT16, DataType.BFLOAT16]
+const BLOCKS: readonly number[] = [DataType.INT8, DataType.INT4]
 const KINDS = new Map<number, Kind>([
   [DataType.FLOAT, 'f32'],
   [DataType.INT64, 'i64'],
@@ -54,6 +60,8 @@ export class Tracer {
   readonly caches: CacheShape[] = []
   readonly vectors = new Numbered()
   readonly matrices = new Numbered()
+  /** names of matrices of whole numbers, and of their scales */
+  readonly scales = new Map<string, string>()
   values = 0
   private readonly names = new Map<string, Traced>()
   private readonly loaded = new Map<string, number>()
@@ -66,9 +74,11 @@ export class Tracer {
     this.inputs = new Set(index.inputs.map(({ name }) => name))
     this.outputs = new Set(index.outputs.map(({ name }) => name))
     for (const { name, tensor } of index.weights.values()) {
-      if (!STORED.includes(tensor.dataType)) throw cannot(`weight ${shown(name)} is of ONNX element type ${tensor.dataType}`)
+      const blocks = BLOCKS.includes(tensor.dataType) && tensor.dims.length === 2
+      if (!blocks && !FLOATS.includes(tensor.dataType)) throw cannot(`weight ${shown(name)} is of ONNX element type ${tensor.dataType}`)
       if (tensor.dims.length > 2 || tensor.dims.includes(0n)) throw cannot(`weight ${shown(name)} has the shape [${tensor.dims}]`)
-      this.names.set(name, tensor.dims.length === 2 ? { is: 'matrix', name, turned: false } : { is: 'vector', name })
+      if (blocks) this.names.set(name, { is: 'blocks', name })
+      else this.names.set(name, tensor.dims.length === 2 ? { is: 'matrix', name, turned: false } : { is: 'vector', name })
     }
     for (const [name, tensor] of index.constants)
       this.names.set(name, { is: 'constant', kind: kindOf(tensor.dataType), dims: tensor.dims.map(Number), tensor })
@@ -97,6 +107,8 @@ export class Tracer {
     const traced = this.traced(name)
     if (traced.is === 'value') return traced
     if (traced.is === 'matrix') throw cannot(`it can use the matrix ${shown(traced.name)} only in MatMul and Gather`)
+    if (traced.is === 'blocks') throw cannot(`it can use the whole numbers ${shown(traced.name)} only with their scales`)
+    if (traced.is === 'picked') return this.pick(name, traced)
     const kind = traced.is === 'vector' ? 'f32' : traced.kind
     const known = this.loaded.get(name)
     if (known !== undefined) return { value: known, kind }
@@ -104,6 +116,26 @@ export class Tracer {
     this.push(this.loading(traced), [], [value])
     this.loaded.set(name, value)
     return { value, kind }
+  }
+
+  /** The rows of a table become a value when they are first needed as such. */
+  private pick(name: string, { table, ids, bare }: Traced & { is: 'picked' }): { value: number; kind: Kind } {
+    if (bare) throw cannot(`it can use the whole numbers ${shown(table)} only with their scales`)
+    const value = this.values++
+    this.push({ op: 'rows', weight: this.matrix(table) }, [this.value(ids).value], [value])
+    const made = { is: 'value', value, kind: 'f32' } as const
+    this.names.set(name, made)
+    return made
+  }
+
+  /** Joins whole numbers and their scales, one for each block of a row. @throws AssetError 'UNSUPPORTED' where they don't fit */
+  join(name: string, scale: string): void {
+    const [weight, by] = [this.index.weights.get(name)!.tensor, this.index.weights.get(scale)!.tensor]
+    const [rows, inputs] = weight.dims.map(Number) as [number, number]
+    if (inputs % BLOCK_SIZE !== 0 || by.dims.map(Number).join() !== [rows, inputs / BLOCK_SIZE].join())
+      throw cannot(`the weight ${shown(name)} [${weight.dims}] has scales [${by.dims}], not one for each ${BLOCK_SIZE} inputs`)
+    if ((this.scales.get(name) ?? scale) !== scale) throw cannot(`the weight ${shown(name)} has two sets of scales`)
+    this.scales.set(name, scale)
   }
 
   private loading(traced: Traced & { is: 'vector' | 'constant' }): NativeOp {

@@ -2,7 +2,7 @@ use std::ops::Range;
 
 use super::pinned::{place, Pinned};
 use super::spec::{Dtype, Stored, Weight};
-use crate::kernels::{self, Encoding, Machine, Tile};
+use crate::kernels::{self, Encoding, Machine, ScaleType, Tile, BLOCK};
 use crate::{Error, Result};
 
 /// A matrix as it is stored and cut.
@@ -11,7 +11,22 @@ pub(crate) struct Matrix {
     pub rows: usize,
     pub inputs: usize,
     pub row_bytes: usize,
+    pub scales: Option<Scales>,
     pub tiles: Vec<Placed>,
+}
+
+/// The scales of a matrix of whole numbers, a row of them for each of its rows.
+pub(crate) struct Scales {
+    pub stored: Stored,
+    pub kind: ScaleType,
+    pub row_bytes: usize,
+}
+
+/// The bytes of some rows of a matrix: its weights, and their scales where it has them.
+#[derive(Clone, Copy)]
+pub(crate) struct RowBytes<'a> {
+    pub weights: &'a [u8],
+    pub scales: &'a [u8],
 }
 
 /// A tile: its rows, and where they are in pinned memory, unless it is streamed.
@@ -26,12 +41,37 @@ impl Dtype {
             Dtype::F32 => Encoding::F32,
             Dtype::F16 => Encoding::F16,
             Dtype::BF16 => Encoding::Bf16,
+            Dtype::I8 => Encoding::I8,
+            Dtype::I4 => Encoding::I4,
+        }
+    }
+
+    fn scale_type(self) -> Option<ScaleType> {
+        match self {
+            Dtype::F32 => Some(ScaleType::F32),
+            Dtype::F16 => Some(ScaleType::F16),
+            Dtype::BF16 => Some(ScaleType::Bf16),
+            Dtype::I8 | Dtype::I4 => None,
         }
     }
 }
 
+impl Scales {
+    fn new(stored: &Stored, rows: usize, inputs: usize) -> Option<Self> {
+        let blocks = inputs.div_ceil(BLOCK);
+        let kind = stored.dtype.scale_type()?;
+        let row_bytes = blocks.checked_mul(kind.bytes())?;
+        rows.checked_mul(row_bytes)?;
+        (stored.dims == [rows, blocks]).then(|| Self {
+            stored: stored.clone(),
+            kind,
+            row_bytes,
+        })
+    }
+}
+
 impl Matrix {
-    pub fn new(Weight { stored, tiles }: &Weight) -> Result<Self> {
+    pub fn new(Weight { stored, scales, tiles }: &Weight) -> Result<Self> {
         let refuse = |why: &str| Error::bad(format!("Cannot use a weight of {:?}: {why}", stored.dims));
         let &[rows, inputs] = stored.dims.as_slice() else {
             return Err(refuse("it is no matrix"));
@@ -41,9 +81,15 @@ impl Matrix {
             .encoding()
             .row_bytes(inputs)
             .ok_or_else(|| refuse("a row is too long"))?;
-        rows.checked_mul(row_bytes)
-            .filter(|&bytes| bytes > 0)
-            .ok_or_else(|| refuse("it is empty or too large"))?;
+        let scales = match (stored.dtype.encoding().is_scaled(), scales) {
+            (false, None) => None,
+            (true, Some(scales)) => Some(Scales::new(scales, rows, inputs).ok_or_else(|| refuse("its scales do not fit"))?),
+            (true, None) => return Err(refuse("its scales are missing")),
+            (false, Some(_)) => return Err(refuse("floats have no scales")),
+        };
+        let all_bytes = row_bytes.checked_add(scales.as_ref().map_or(0, |scales| scales.row_bytes));
+        let all_bytes = all_bytes.filter(|&bytes| bytes > 0 && rows > 0 && rows.checked_mul(bytes).is_some());
+        let all_bytes = all_bytes.ok_or_else(|| refuse("it is empty or too large"))?;
         let mut placed = Vec::with_capacity(tiles.len());
         let (mut first, mut end) = (0usize, 0);
         for tile in tiles {
@@ -51,7 +97,7 @@ impl Matrix {
                 .checked_add(tile.rows)
                 .filter(|&last| last <= rows && tile.rows > 0)
                 .ok_or_else(|| refuse("its tiles do not fit"))?;
-            let pinned = tile.pinned.then(|| place(end, tile.rows * row_bytes));
+            let pinned = tile.pinned.then(|| place(end, tile.rows * all_bytes));
             end = pinned.as_ref().map_or(end, |range| range.end);
             placed.push(Placed { rows: first..last, pinned });
             first = last;
@@ -64,27 +110,44 @@ impl Matrix {
             rows,
             inputs,
             row_bytes,
+            scales,
             tiles: placed,
         })
     }
 
-    pub fn tile<'a>(&self, placed: &Placed, bytes: &'a [u8]) -> Result<Tile<'a>> {
-        Tile::new(self.stored.dtype.encoding(), (placed.rows.len(), self.inputs), bytes, None, None)
+    /// Bytes of the scales of one row.
+    pub fn scale_bytes(&self) -> usize {
+        self.scales.as_ref().map_or(0, |scales| scales.row_bytes)
     }
 
-    pub fn pinned_row<'a>(&self, row: usize, held: &'a Pinned) -> Option<&'a [u8]> {
+    /// Bytes of one row with its scales.
+    pub fn whole_row(&self) -> usize {
+        self.row_bytes + self.scale_bytes()
+    }
+
+    /// What `rows` rows are whose weights come first, then their scales.
+    pub fn split<'a>(&self, rows: usize, bytes: &'a [u8]) -> RowBytes<'a> {
+        let (weights, scales) = bytes.split_at(rows * self.row_bytes);
+        RowBytes { weights, scales }
+    }
+
+    pub fn tile<'a>(&self, rows: usize, RowBytes { weights, scales }: RowBytes<'a>) -> Result<Tile<'a>> {
+        let scales = self.scales.as_ref().map(|known| (known.kind, scales));
+        Tile::new(self.stored.dtype.encoding(), (rows, self.inputs), weights, scales, None)
+    }
+
+    pub fn pinned_row<'a>(&self, row: usize, held: &'a Pinned) -> Option<RowBytes<'a>> {
         let at = self.tiles.partition_point(|tile| tile.rows.end <= row);
         let tile = self.tiles.get(at)?;
-        let range = tile.pinned.clone()?;
-        Some(&held.bytes(range)[(row - tile.rows.start) * self.row_bytes..][..self.row_bytes])
+        let all = self.split(tile.rows.len(), held.bytes(tile.pinned.clone()?));
+        let part = |bytes: &'a [u8], size: usize| &bytes[(row - tile.rows.start) * size..][..size];
+        Some(RowBytes {
+            weights: part(all.weights, self.row_bytes),
+            scales: part(all.scales, self.scale_bytes()),
+        })
     }
 
-    pub fn decode(&self, machine: &Machine, bytes: &[u8], into: &mut [f32]) -> Result<()> {
-        kernels::gather(
-            machine,
-            &Tile::new(self.stored.dtype.encoding(), (1, self.inputs), bytes, None, None)?,
-            &[0],
-            into,
-        )
+    pub fn decode(&self, machine: &Machine, row: RowBytes, into: &mut [f32]) -> Result<()> {
+        kernels::gather(machine, &self.tile(1, row)?, &[0], into)
     }
 }

@@ -20,6 +20,8 @@ pub(crate) struct Key {
     pub content: String,
     pub offset: u64,
     pub row_bytes: usize,
+    /// content and place of the scales
+    pub scales: Option<(String, u64)>,
     pub tiles: Vec<Rows>,
 }
 

@@ -19,18 +19,22 @@ impl Weights {
         let mut absent: Vec<usize> = rows.iter().copied().filter(|&row| matrix.pinned_row(row, held).is_none()).collect();
         absent.sort_unstable();
         absent.dedup();
-        let mut bytes = vec![0; elements(&[absent.len(), matrix.row_bytes])?];
-        let reads = absent
-            .iter()
-            .map(|row| self.read(&matrix.stored, row * matrix.row_bytes, matrix.row_bytes));
-        let mut places: Vec<&mut [u8]> = bytes.chunks_exact_mut(matrix.row_bytes).collect();
-        self.reader
-            .read_now(&reads.collect::<Result<Vec<_>>>()?, &mut places, Some(abort))?;
+        let mut bytes = vec![0; elements(&[absent.len(), matrix.whole_row()])?];
+        let (mut reads, mut places) = (Vec::new(), Vec::new());
+        for (&row, mut place) in absent.iter().zip(bytes.chunks_exact_mut(matrix.whole_row())) {
+            for read in self.read_rows(matrix, &(row..row + 1))? {
+                let (own, others) = place.split_at_mut(read.length);
+                place = others;
+                places.push(own);
+                reads.push(read);
+            }
+        }
+        self.reader.read_now(&reads, &mut places, Some(abort))?;
         let mut out = vec![0.0; elements(&[rows.len(), matrix.inputs])?];
         for (&row, into) in rows.iter().zip(out.chunks_exact_mut(matrix.inputs)) {
             let found = absent
                 .binary_search(&row)
-                .map(|at| &bytes[at * matrix.row_bytes..][..matrix.row_bytes]);
+                .map(|at| matrix.split(1, &bytes[at * matrix.whole_row()..][..matrix.whole_row()]));
             let stored = found.ok().or_else(|| matrix.pinned_row(row, held));
             matrix.decode(
                 machine,

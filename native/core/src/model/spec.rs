@@ -51,6 +51,10 @@ pub enum Dtype {
     F16,
     /// the upper half of a single
     BF16,
+    /// signed bytes, blocks of 32 of which have a scale
+    I8,
+    /// signed nibbles, two a byte, low one first, blocks of 32 of which have a scale
+    I4,
 }
 
 /// Where a weight lies.
@@ -73,6 +77,8 @@ pub struct Stored {
 pub struct Weight {
     /// where it lies
     pub stored: Stored,
+    /// where the scales (rows, inputs / 32) of whole numbers lie
+    pub scales: Option<Stored>,
     /// none where only single rows of it are read
     pub tiles: Vec<Rows>,
 }

@@ -1,3 +1,5 @@
+mod blocks;
+
 use std::collections::HashMap;
 use std::io::Write;
 use std::sync::atomic::AtomicBool;
@@ -33,6 +35,7 @@ fn spec(file: &tempfile::NamedTempFile, tiles: &[(usize, bool)]) -> Json {
         "vectors": [{ "file": 0, "offset": PAGE, "dtype": "F32", "dims": [ROWS] }],
         "weights": [{
             "stored": { "file": 0, "offset": PAGE, "dtype": "F32", "dims": [ROWS, WIDTH] },
+            "scales": null,
             "tiles": tiles.iter().map(|&(rows, pinned)| json!({ "rows": rows, "pinned": pinned })).collect::<Vec<_>>(),
         }],
         "caches": [], "values": 5, "head": 3, "slots": 2,

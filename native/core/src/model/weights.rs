@@ -1,8 +1,9 @@
+use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::matrix::{Matrix, Placed};
+use super::matrix::{Matrix, RowBytes};
 use super::pinned::{Key, Pinned};
 use super::spec::{Spec, Stored, Weight};
 use crate::kernels::{self, Machine, Tile};
@@ -111,26 +112,33 @@ impl Weights {
 
     /// The pinned tiles of a matrix, read unless another model holds them.
     fn pin(&self, matrix: &Matrix, weight: &Weight, spec: &Spec, abort: &AtomicBool) -> Result<Arc<Pinned>> {
-        let file = spec
-            .files
-            .get(weight.stored.file)
-            .ok_or_else(|| Error::bad(format!("Cannot read file {}: there is none", weight.stored.file)))?;
+        let content = |stored: &Stored| {
+            let file = spec.files.get(stored.file).map(|file| file.key.clone());
+            file.ok_or_else(|| Error::bad(format!("Cannot read file {}: there is none", stored.file)))
+        };
+        let place = |stored: &Stored| Ok((content(stored)?, stored.offset));
+        let scales: Option<Result<_>> = weight.scales.as_ref().map(place);
         let key = Key {
-            content: file.key.clone(),
+            content: content(&weight.stored)?,
             offset: weight.stored.offset,
             row_bytes: matrix.row_bytes,
+            scales: scales.transpose()?,
             tiles: weight.tiles.clone(),
         };
         let ranges = || matrix.tiles.iter().filter_map(|tile| tile.pinned.clone());
         Pinned::find(&key, ranges().next_back().map_or(0, |range| range.end), |bytes| {
-            let pinned = matrix.tiles.iter().filter(|tile| tile.pinned.is_some());
-            let reads = pinned.map(|tile| self.read_tile(matrix, tile)).collect::<Result<Vec<_>>>()?;
             let (mut rest, mut at) = (bytes, 0);
-            let mut places = Vec::with_capacity(reads.len());
-            for range in ranges() {
-                let (place, after) = rest[range.start - at..].split_at_mut(range.len());
+            let (mut reads, mut places) = (Vec::new(), Vec::new());
+            for tile in &matrix.tiles {
+                let Some(range) = &tile.pinned else { continue };
+                let (mut place, after) = rest[range.start - at..].split_at_mut(range.len());
                 (rest, at) = (after, range.end);
-                places.push(place);
+                for read in self.read_rows(matrix, &tile.rows)? {
+                    let (own, others) = place.split_at_mut(read.length);
+                    place = others;
+                    places.push(own);
+                    reads.push(read);
+                }
             }
             self.reader.read_now(&reads, &mut places, Some(abort))?;
             self.count(|leases| leases.bytes += reads.iter().map(|read| read.length as u64).sum::<u64>());
@@ -138,12 +146,14 @@ impl Weights {
         })
     }
 
-    fn read_tile(&self, matrix: &Matrix, tile: &Placed) -> Result<Read> {
-        self.read(
-            &matrix.stored,
-            tile.rows.start * matrix.row_bytes,
-            tile.rows.len() * matrix.row_bytes,
-        )
+    /// The reads for some rows of a matrix: of its weights, and of their scales.
+    pub(super) fn read_rows(&self, matrix: &Matrix, rows: &Range<usize>) -> Result<Vec<Read>> {
+        let run = |stored, size| self.read(stored, rows.start * size, rows.len() * size);
+        let mut reads = vec![run(&matrix.stored, matrix.row_bytes)?];
+        if let Some(scales) = &matrix.scales {
+            reads.push(run(&scales.stored, scales.row_bytes)?);
+        }
+        Ok(reads)
     }
 
     /// Lists the streamed tiles in the order in which the nodes of a pass need them.
@@ -159,12 +169,17 @@ impl Weights {
                 return Err(Error::bad(format!("Cannot multiply by weight {weight}: it has no tiles")));
             }
             for tile in matrix.tiles.iter().filter(|tile| tile.pinned.is_none()) {
-                reads.push(self.read_tile(matrix, tile)?);
+                reads.push(self.read_rows(matrix, &tile.rows)?);
             }
         }
         if !reads.is_empty() {
-            let region = Region::new(Stream::slot_bytes(&self.reader, &reads)?, spec.slots)?;
-            self.stream = Some(Stream::open(self.reader.clone(), &reads, region, DEFAULT_THREADS.min(spec.slots))?);
+            let region = Region::new(Stream::group_bytes(&self.reader, &reads)?, spec.slots)?;
+            self.stream = Some(Stream::open_groups(
+                self.reader.clone(),
+                &reads,
+                region,
+                DEFAULT_THREADS.min(spec.slots),
+            )?);
         }
         Ok(())
     }
@@ -204,7 +219,8 @@ impl Weights {
         let mut first = 0;
         for tile in &matrix.tiles {
             if let Some(range) = &tile.pinned {
-                run.push(matrix.tile(tile, held.bytes(range.clone()))?);
+                let rows = tile.rows.len();
+                run.push(matrix.tile(rows, matrix.split(rows, held.bytes(range.clone())))?);
                 continue;
             }
             if !run.is_empty() {
@@ -212,7 +228,11 @@ impl Weights {
                 run.clear();
             }
             let lease = self.lease(place, abort)?;
-            each(tile.rows.start, &[matrix.tile(tile, &lease)?])?;
+            let bytes = RowBytes {
+                weights: &lease,
+                scales: lease.part(1),
+            };
+            each(tile.rows.start, &[matrix.tile(tile.rows.len(), bytes)?])?;
             place += 1;
             first = tile.rows.end;
         }
@@ -237,7 +257,7 @@ impl Weights {
         )?;
         let waited = began.elapsed();
         self.count(|leases| {
-            leases.bytes += lease.len() as u64;
+            leases.bytes += lease.bytes() as u64;
             if waited < HIT {
                 leases.hits += 1;
             } else {

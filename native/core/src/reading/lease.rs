@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::stream::Shared;
 
-/// The bytes of one read, for as long as a clone of it lives; the last one gives the slot back to the stream.
+/// The bytes of one read, or of several given together, for as long as a clone of it lives; the last one gives the slot back to the stream.
 /// It outlives the stream: the memory stays while a lease does.
 #[derive(Clone)]
 pub struct Lease(Arc<Held>);
@@ -12,25 +12,37 @@ pub struct Lease(Arc<Held>);
 struct Held {
     stream: Arc<Shared>,
     slot: usize,
-    /// where in the slot the bytes begin: the read was widened to whole pages
-    start: usize,
-    length: usize,
+    /// the place in the pass, which says what is in the slot
+    place: usize,
 }
 
 impl Lease {
     /// The slot must have been given out by the stream's queue, to this lease alone.
-    pub(crate) fn new(stream: Arc<Shared>, slot: usize, start: usize, length: usize) -> Self {
-        Self(Arc::new(Held {
-            stream,
-            slot,
-            start,
-            length,
-        }))
+    pub(crate) fn new(stream: Arc<Shared>, slot: usize, place: usize) -> Self {
+        Self(Arc::new(Held { stream, slot, place }))
     }
 
     /// Where in its page-aligned slot the bytes begin.
     pub fn start(&self) -> usize {
-        self.0.start
+        self.0.stream.group(self.0.place)[0].lead
+    }
+
+    /// The bytes of one of the reads that were given together; none where there is no such read.
+    pub fn part(&self, part: usize) -> &[u8] {
+        let Held { stream, slot, place } = &*self.0;
+        let spans = stream.group(*place);
+        let Some(span) = spans.get(part) else { return &[] };
+        // each was widened to whole pages, one after the other
+        let start: usize = spans[..part].iter().map(|span| span.asked).sum();
+        // SAFETY: the queue gave out this slot and gives it to nobody else before `release`; it was filled before that,
+        // under the same lock. The memory lives as long as `stream`, which is held
+        let slot = unsafe { stream.region().slot(*slot) };
+        &slot[start + span.lead..][..span.length]
+    }
+
+    /// Bytes of all its reads.
+    pub fn bytes(&self) -> usize {
+        self.0.stream.group(self.0.place).iter().map(|span| span.length).sum()
     }
 }
 
@@ -38,16 +50,13 @@ impl Deref for Lease {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: the queue gave out this slot and gives it to nobody else before `release`; it was filled before that,
-        // under the same lock. The memory lives as long as `stream`, which is held
-        let slot = unsafe { self.0.stream.region().slot(self.0.slot) };
-        &slot[self.0.start..][..self.0.length]
+        self.part(0)
     }
 }
 
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Lease({} bytes in slot {})", self.0.length, self.0.slot)
+        write!(f, "Lease({} bytes in slot {})", self.bytes(), self.0.slot)
     }
 }
 

@@ -48,7 +48,8 @@ pub struct Stats {
 /// What the stream, its threads and its leases have in common.
 pub(crate) struct Shared {
     reader: Arc<Reader>,
-    spans: Vec<Span>,
+    /// what each place of a pass reads into its slot, one span after the other
+    groups: Vec<Vec<Span>>,
     region: Region,
     state: Mutex<State>,
     /// a slot became free, or the stream closed
@@ -71,11 +72,16 @@ impl Stream {
     /// # Errors
     /// `BadInput` if a read is none that `reader` can do.
     pub fn slot_bytes(reader: &Reader, reads: &[Read]) -> Result<usize> {
-        let mut most = 0;
-        for read in reads {
-            most = reader.span(read)?.asked.max(most);
-        }
-        Ok(most)
+        Self::group_bytes(reader, &alone(reads))
+    }
+
+    /// Bytes that a slot needs so that each group of reads fits in.
+    ///
+    /// # Errors
+    /// As `slot_bytes`.
+    pub fn group_bytes(reader: &Reader, groups: &[Vec<Read>]) -> Result<usize> {
+        let most = spans(reader, groups)?.iter().map(|group| bytes_of(group)).max();
+        Ok(most.unwrap_or(0))
     }
 
     /// Begins to read `reads`, the ranges of one pass in order, into the slots of `region`, `threads` at a time (1 to 64).
@@ -84,10 +90,20 @@ impl Stream {
     /// # Errors
     /// `BadInput` if there are no reads, if one of them cannot be or fits in no slot, `Io` if no thread can be had.
     pub fn open(reader: Arc<Reader>, reads: &[Read], region: Region, threads: usize) -> Result<Self> {
-        let slot_bytes = Self::slot_bytes(&reader, reads)?;
-        if reads.is_empty() || slot_bytes > region.slot_bytes() {
+        Self::open_groups(reader, &alone(reads), region, threads)
+    }
+
+    /// As `open`, for reads that are needed together: those of a group share a slot and are leased as one.
+    ///
+    /// # Errors
+    /// As `open`, or if a group has no reads.
+    pub fn open_groups(reader: Arc<Reader>, groups: &[Vec<Read>], region: Region, threads: usize) -> Result<Self> {
+        let groups = spans(&reader, groups)?;
+        let slot_bytes = groups.iter().map(|group| bytes_of(group)).max().unwrap_or(0);
+        let bad = groups.iter().any(Vec::is_empty);
+        if bad || slot_bytes == 0 || slot_bytes > region.slot_bytes() {
             let why = format!("a slot of {} must hold {slot_bytes} bytes, above 0", region.slot_bytes());
-            return Err(Error::bad(format!("Cannot stream {} reads: {why}", reads.len())));
+            return Err(Error::bad(format!("Cannot stream {} reads: {why}", groups.len())));
         }
         if !(1..=MOST_THREADS).contains(&threads) {
             return Err(Error::bad(format!(
@@ -95,13 +111,13 @@ impl Stream {
             )));
         }
         let shared = Arc::new(Shared {
-            spans: reads.iter().map(|read| reader.span(read)).collect::<Result<_>>()?,
             reader,
             state: Mutex::new(State {
-                queue: Queue::new(reads.len(), region.slots()),
+                queue: Queue::new(groups.len(), region.slots()),
                 closed: false,
                 waited: Duration::ZERO,
             }),
+            groups,
             region,
             space: Condvar::new(),
             ready: Condvar::new(),
@@ -132,8 +148,7 @@ impl Stream {
     /// reads this one anew.
     pub fn next(&self, place: usize, wait: Wait<'_>) -> Result<Lease> {
         let slot = self.shared.take(place, wait)?;
-        let span = &self.shared.spans[place];
-        Ok(Lease::new(self.shared.clone(), slot, span.lead, span.length))
+        Ok(Lease::new(self.shared.clone(), slot, place))
     }
 
     /// Makes place 0 the next one, wherever the pass was left. What was read ahead beyond its end is kept.
@@ -172,7 +187,26 @@ impl Drop for Stream {
     }
 }
 
+/// Each read as a group of its own.
+fn alone(reads: &[Read]) -> Vec<Vec<Read>> {
+    reads.iter().map(|&read| vec![read]).collect()
+}
+
+fn spans(reader: &Reader, groups: &[Vec<Read>]) -> Result<Vec<Vec<Span>>> {
+    let group = |reads: &Vec<Read>| reads.iter().map(|read| reader.span(read)).collect();
+    groups.iter().map(group).collect()
+}
+
+/// Bytes of whole pages that a group asks for.
+fn bytes_of(group: &[Span]) -> usize {
+    group.iter().fold(0, |sum: usize, span| sum.saturating_add(span.asked))
+}
+
 impl Shared {
+    pub(crate) fn group(&self, place: usize) -> &[Span] {
+        &self.groups[place]
+    }
+
     pub(crate) fn region(&self) -> &Region {
         &self.region
     }
@@ -201,11 +235,17 @@ impl Shared {
     }
 
     fn fill(&self, place: usize, slot: usize) -> Result<()> {
-        let span = &self.spans[place];
         // SAFETY: the queue gave this slot to this thread alone, until `finish`; it is below the number of slots, which is
         // what the queue was made with
         let buffer = unsafe { self.region.slot_mut(slot) };
-        let read = || self.reader.fill(span, &mut buffer[..span.asked], &self.clock);
+        let mut rest = buffer;
+        let read = || {
+            self.groups[place].iter().try_for_each(|span| {
+                let (own, others) = std::mem::take(&mut rest).split_at_mut(span.asked);
+                rest = others;
+                self.reader.fill(span, own, &self.clock)
+            })
+        };
         // without this a fault here would leave the consumer waiting for ever
         catch_unwind(AssertUnwindSafe(read))
             .unwrap_or_else(|_| Err(Error::new(Code::Engine, "Cannot read on: the reading thread panicked")))

@@ -290,3 +290,23 @@ fn survives_consumers_rewinds_faults_and_closing_all_at_once() {
         });
     }
 }
+
+#[test]
+fn reads_that_are_needed_together_share_a_slot_and_a_lease() {
+    let stored = Stored::new(&SIZES);
+    let groups: Vec<Vec<Read>> = (0..20)
+        .map(|at| vec![stored.read(0, at * 14_001, 9_001 + at), stored.read(1, at * 3_000, 700)])
+        .collect();
+    let reader = Arc::new(Reader::new(stored.specs.clone(), Some(stored.sums.clone())).unwrap());
+    let region = Region::new(Stream::group_bytes(&reader, &groups).unwrap(), 3).unwrap();
+    let stream = Stream::open_groups(reader.clone(), &groups, region, 2).unwrap();
+    for _ in 0..2 {
+        for (place, group) in groups.iter().enumerate() {
+            let lease = next(&stream, place).unwrap();
+            assert!(lease[..] == *stored.wanted(&group[0]) && *lease.part(1) == *stored.wanted(&group[1]));
+            assert_eq!((lease.bytes(), lease.part(2).len()), (9_701 + place, 0));
+        }
+    }
+    let region = Region::new(1 << 20, 3).unwrap();
+    assert!(Stream::open_groups(reader, &[vec![]], region, 2).is_err());
+}

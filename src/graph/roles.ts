@@ -1,0 +1,25 @@
+import type { ModelProto } from './generated/onnx_pb.js'
+
+/** What a matrix is for: rows are multiplied by its transpose, that makes the logits, rows of it are looked up, or anything else. */
+export type Role = 'linear' | 'head' | 'table' | 'other'
+
+/** What each matrix of a graph without quantised weights is for, by its initializer's name; one that is used in several ways has them all. */
+export function weightRoles(model: ModelProto): Map<string, ReadonlySet<Role>> {
+  const graph = model.graph!
+  // what a name stands for: an initializer, as it is or turned
+  const known = new Map(graph.initializer.filter(({ dims }) => dims.length === 2).map(({ name }) => [name, { name, turned: false }]))
+  const roles = new Map<string, Set<Role>>()
+  const add = (name: string, role: Role) => roles.set(name, (roles.get(name) ?? new Set()).add(role))
+  for (const { opType, input, output } of graph.node) {
+    for (const [at, name] of input.entries()) {
+      const weight = known.get(name)
+      if (!weight) continue
+      if (opType === 'Cast') known.set(output[0]!, weight)
+      else if (opType === 'Transpose') known.set(output[0]!, { ...weight, turned: !weight.turned })
+      else if (opType === 'Gather' && at === 0 && !weight.turned) add(weight.name, 'table')
+      else if (opType === 'MatMul' && at === 1 && weight.turned) add(weight.name, output[0] === 'logits' ? 'head' : 'linear')
+      else add(weight.name, 'other')
+    }
+  }
+  return roles
+}
