@@ -34,8 +34,9 @@ export interface FragmentResult {
 /**
  * Splits a Hugging Face checkpoint folder (safetensors, single or sharded) by module keys into an asset, into a store or
  * a new folder. The same weights give the same CID on every run and machine, in every `dtype`. Memory stays bounded:
- * tensors are streamed and converted in ranges, never loaded. A checkpoint of a family or variant that is not known is stored without a graph.
- * @throws AssetError 'BAD_USAGE' without `store` or `out`; 'NOT_FOUND', 'BAD_INPUT', 'LIMIT', 'CORRUPT', 'IO', 'ABORTED'; nothing half-written stays.
+ * tensors are streamed and converted in ranges, never loaded. A checkpoint of a family or variant that is not known is
+ * stored without a graph; it can't be quantised, since nothing says what its weights are for.
+ * @throws AssetError 'BAD_USAGE' without `store` or `out`; 'NOT_FOUND', 'BAD_INPUT', 'UNSUPPORTED', 'LIMIT', 'CORRUPT', 'IO', 'ABORTED'; nothing half-written stays.
  */
 export async function fragment(folder: string, options: FragmentOptions): Promise<FragmentResult> {
   const { store, out, name, dtype = 'keep' } = options

@@ -1,3 +1,4 @@
+import type { Config } from '../../models/config.js'
 import { AssetError } from '../core/errors.js'
 import { LIMITS } from '../core/limits.js'
 import { compareUtf8 } from '../core/paths.js'
@@ -5,7 +6,7 @@ import { readSmallFile } from '../core/read.js'
 import { parseGraph } from '../graph/parse.js'
 import { weightRoles } from '../graph/roles.js'
 import type { StateDict, WeightRef } from '../graph/weights.js'
-import type { Checkpoint } from '../sources/checkpoint.js'
+import type { Checkpoint, TensorRef } from '../sources/checkpoint.js'
 import { isQuantised, type PlannedTensor, planTensors, type WeightDtype } from './convert/plan.js'
 import { layoutFragment } from './fragment-codec.js'
 import { GRAPH, INDEX, type Manifest } from './manifest.js'
@@ -50,13 +51,7 @@ export async function planModelAsset(checkpoint: Checkpoint, options: PlanOption
   const config = await readConfig(read)
   const sources = await untie(config, checkpoint.tensors, options.signal)
   const { dtype } = options
-  const roles = async () => {
-    const { graph, ...none } = await programOf(config, read, planFragments(planTensors(sources)).weights)
-    if (graph) return weightRoles(parseGraph(graph))
-    const why = `what its weights are for is not known (${'why' in none ? none.why : ''}); use the dtype keep, bf16 or f16`
-    throw new AssetError('UNSUPPORTED', `Cannot quantise ${checkpoint.folder}: ${why}`)
-  }
-  const tensors = planTensors(sources, dtype, isQuantised(dtype) ? await roles() : undefined)
+  const tensors = planTensors(sources, dtype, isQuantised(dtype) ? await rolesOf(checkpoint, config, read, sources) : undefined)
   const { files, weights } = planFragments(tensors)
   const program = await programOf(config, read, weights)
   const { graph } = program
@@ -70,6 +65,16 @@ export async function planModelAsset(checkpoint: Checkpoint, options: PlanOption
     ...(program.graph ? { main: GRAPH } : { whyNoGraph: program.why }),
     ...(config && { config: 'config.json' }),
   }
+}
+
+/** What each matrix is for, by the graph that the weights would have unquantised. @throws AssetError 'UNSUPPORTED' where they give none */
+async function rolesOf(checkpoint: Checkpoint, config: Config | undefined, read: ReadText, tensors: ReadonlyMap<string, TensorRef>) {
+  const program = await programOf(config, read, planFragments(planTensors(tensors)).weights)
+  if (!program.graph) {
+    const why = `without a graph nothing says what its weights are for, and it gives none (${program.why})`
+    throw new AssetError('UNSUPPORTED', `Cannot quantise ${checkpoint.folder}: ${why}; use the dtype keep, bf16 or f16`)
+  }
+  return weightRoles(parseGraph(program.graph))
 }
 
 /** The fragments of a state dict, and where each tensor will lie. */

@@ -36,9 +36,8 @@ export function addAssetCommands(program: Command): void {
       if ((options.out === undefined) === !options.store)
         throw new AssetError('BAD_USAGE', 'Cannot fragment without knowing where to: give either --store or --out FOLDER')
       const store = options.store ? await openStore() : undefined
-      const result = await withProgress((call) =>
-        fragment(dir, { ...call, store, out: options.out, dtype: options.dtype, name: options.name }),
-      )
+      const { out, dtype, name } = options
+      const result = await withProgress((call) => fragment(dir, { ...call, store, out, dtype, name }))
       report(result, options.json)
     })
   program

@@ -96,10 +96,12 @@ export function cutGraph(index: GraphIndex, nodes: readonly NodeProto[], inputs:
   const graph = create(GraphProtoSchema, { name: 'segment' })
   let opset = index.model.opsetImport.find(({ domain }) => STANDARD.includes(domain))?.version ?? 23n
   for (const name of inputs) {
-    if (elementType(index, name) === DataType.INT4) {
+    const weight = index.weights.get(name)
+    if (weight && elementType(index, name) === DataType.INT4) {
       const bits = `b${graph.input.length}`
-      const dims = index.weights.get(name)?.tensor.dims ?? []
-      graph.input.push(valueInfo(index, name, bits, DataType.UINT8, packed(name, dims)))
+      const { dims } = weight.tensor
+      const packed = [...dims.slice(0, -1), BigInt(packedWidth(name, dims))]
+      graph.input.push(valueInfo(index, name, bits, DataType.UINT8, packed))
       unpackNibbles(graph, bits, rename(name), dims)
       continue
     }
@@ -129,11 +131,11 @@ export function cutGraph(index: GraphIndex, nodes: readonly NodeProto[], inputs:
   return { bytes: serializeGraph(model), inputs, outputs }
 }
 
-/** The shape of the bytes that hold nibbles of a shape. */
-function packed(name: string, dims: readonly bigint[]): bigint[] {
-  const width = dims.at(-1) ?? 1n
-  if (width % 2n !== 0n) throw new AssetError('UNSUPPORTED', `Cannot run the graph: the rows of ${shown(name)} are nibbles, no whole bytes`)
-  return [...dims.slice(0, -1), width / 2n]
+function packedWidth(name: string, dims: readonly bigint[]): number {
+  const width = Number(dims.at(-1) ?? 1n)
+  if (width % 2 !== 0)
+    throw new AssetError('UNSUPPORTED', `Cannot run the graph: a row of ${shown(name)} has ${width} nibbles, no whole bytes`)
+  return width / 2
 }
 
 function valueInfo(

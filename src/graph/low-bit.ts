@@ -3,6 +3,7 @@ import { AssetError } from '../core/errors.js'
 import type { Dim, Module, Value } from './build.js'
 import { dataTypeOf } from './elements.js'
 import { TensorProto_DataType as DataType } from './generated/onnx_pb.js'
+import { shown } from './names.js'
 import type { WeightRef } from './weights.js'
 
 // Weights that are whole numbers: `X` as I8 (rows, inputs), or as U8 (rows, inputs / 2) that holds INT4, two a byte, the low
@@ -48,23 +49,26 @@ function storedBlocks(module: Module, name: string, [rows, inputs]: readonly [nu
   const bits = ref.dtype === 'I8' ? 8 : 4
   const scale = graph.stored(`${key}_scale`).ref
   if (!scale)
-    throw new AssetError('BAD_INPUT', `Cannot build the graph: tensor ${key} is of ${ref.dtype}, but its scales ${key}_scale are missing`)
+    throw new AssetError(
+      'BAD_INPUT',
+      `Cannot build the graph: tensor ${shown(key)} is of ${ref.dtype}, but its scales ${shown(`${key}_scale`)} are missing`,
+    )
   if (graph.stored(`${key}_zero_point`).ref)
     throw new AssetError(
       'UNSUPPORTED',
-      `Cannot build the graph: tensor ${key} has zero points, only whole numbers around zero are supported`,
+      `Cannot build the graph: tensor ${shown(key)} has zero points, only whole numbers around zero are supported`,
     )
   if (inputs % BLOCK_SIZE !== 0)
     throw new AssetError(
       'BAD_INPUT',
-      `Cannot build the graph: a row of tensor ${key} has ${inputs} inputs, which are no blocks of ${BLOCK_SIZE}`,
+      `Cannot build the graph: a row of tensor ${shown(key)} has ${inputs} inputs, which are no blocks of ${BLOCK_SIZE}`,
     )
   check(key, ref, [rows, (inputs * bits) / 8])
   check(`${key}_scale`, scale, [rows, inputs / BLOCK_SIZE])
   if (!SCALES.includes(scale.dtype))
     throw new AssetError(
       'UNSUPPORTED',
-      `Cannot build the graph: tensor ${key}_scale is of ${scale.dtype}; use scales of ${SCALES.join(', ')}`,
+      `Cannot build the graph: tensor ${shown(`${key}_scale`)} is of ${scale.dtype}; use scales of ${SCALES.join(', ')}`,
     )
   return {
     weight: graph.external(key, ref, bits === 8 ? DataType.INT8 : DataType.INT4, [rows, inputs]),
@@ -76,7 +80,8 @@ function check(name: string, { dtype, shape, length }: WeightRef, wanted: readon
   if (shape.join() !== wanted.join())
     throw new AssetError(
       'BAD_INPUT',
-      `Cannot build the graph: tensor ${name} has the shape [${shape.join(', ')}], expected [${wanted.join(', ')}]`,
+      `Cannot build the graph: tensor ${shown(name)} has the shape [${shape.join(', ')}], expected [${wanted.join(', ')}]`,
     )
-  if (length !== tensorBytes(dtype, shape)) throw new AssetError('BAD_INPUT', `Cannot build the graph: tensor ${name} has ${length} bytes`)
+  if (length !== tensorBytes(dtype, shape))
+    throw new AssetError('BAD_INPUT', `Cannot build the graph: tensor ${shown(name)} has ${length} bytes`)
 }

@@ -149,7 +149,7 @@ describe('converting ranges of a tensor', () => {
     expect(() => convert('F16')).toThrow(
       new AssetError(
         'BAD_INPUT',
-        'Cannot convert tensor "w" of w.safetensors: it holds a number that is too large for F16; use the dtype bf16 or keep',
+        'Cannot convert tensor w of w.safetensors: it holds a number that is too large for F16; use the dtype bf16 or keep',
       ),
     )
     expect(() => convert('Q8_SCALE', new Uint8Array(128).fill(0xff))).toThrow(

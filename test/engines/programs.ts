@@ -12,6 +12,7 @@ export function expectWhole(index: GraphIndex, program: Program): void {
       made.add(value)
     }
   }
+  for (const scale of program.scales.values()) expect(index.weights.has(scale)).toBe(true)
   for (const { value } of program.outputs) expect(made.has(value)).toBe(true)
   const cached = program.caches.flatMap(({ past, present }) => [...past, ...present])
   const named = [...program.inputs, ...program.outputs].map(({ name }) => name)

@@ -110,6 +110,13 @@ describe('graphs with weights of whole numbers', () => {
     expect(() => lower(bare)).toThrow(expect.objectContaining({ code: 'UNSUPPORTED' }))
   })
 
+  it('natively refuses scales that are not cast to float32, by which the result would be rounded', () => {
+    const model = build()
+    const [, node] = model.graph!.node.filter(({ opType }) => opType === 'DequantizeLinear')
+    node!.input[1] = 'up.weight_scale'
+    expect(() => lower(model)).toThrow(/DequantizeLinear has scales that are no float32/)
+  })
+
   it('knows what the weights of a graph of floats are for', () => {
     const model = build({ 'embed.weight': ['F32', 100, 64], 'up.weight': ['F16', 96, 64] })
     expect(Object.fromEntries([...weightRoles(model)].map(([name, roles]) => [name, [...roles]]))).toEqual({

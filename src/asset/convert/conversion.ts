@@ -1,5 +1,6 @@
 import type { Dtype } from '../../core/dtypes.js'
 import { AssetError } from '../../core/errors.js'
+import { shown } from '../../graph/names.js'
 import type { SourceFile } from '../../sources/checkpoint.js'
 import { BLOCK, encodeQ4, encodeQ8, scaleQ4, scaleQ8 } from './blocks.js'
 import { halfTable, toBf16, toF16 } from './half.js'
@@ -109,7 +110,7 @@ function scaleOf(part: ConvertedPart, i: number): number {
 function unfit({ tensor, file }: ConvertedPart, why: string, instead: string): AssetError {
   return new AssetError(
     'BAD_INPUT',
-    `Cannot convert tensor ${JSON.stringify(tensor)} of ${file.path}: it holds a number that is ${why}; use the dtype ${instead}`,
+    `Cannot convert tensor ${shown(tensor)} of ${file.path}: it holds a number that is ${why}; use the dtype ${instead}`,
   )
 }
 

@@ -1,5 +1,6 @@
 import { type Dtype, tensorBytes } from '../../core/dtypes.js'
 import { AssetError } from '../../core/errors.js'
+import { shown } from '../../graph/names.js'
 import type { Role } from '../../graph/roles.js'
 import type { TensorRef } from '../../sources/checkpoint.js'
 import type { Part } from '../pieces.js'
@@ -42,7 +43,7 @@ export function planTensors(
     if (bits !== undefined) {
       const scale = `${name}_scale`
       if (tensors.has(scale))
-        throw new AssetError('BAD_INPUT', `Cannot quantise ${name}: there is a tensor ${scale} already; use the dtype keep`)
+        throw new AssetError('BAD_INPUT', `Cannot quantise ${shown(name)}: there is a tensor ${shown(scale)} already; use the dtype keep`)
       const [rows, inputs] = ref.shape as [number, number]
       planned.set(
         name,

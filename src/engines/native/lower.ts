@@ -30,18 +30,8 @@ export function lowerGraph(index: GraphIndex): Program {
   checkCaches(given, past, nodes, outputs)
   const head = headOf(nodes, outputs)
   const inputs = given.filter(({ name }) => !past.has(name))
-  const [vectors, matrices] = [tracer.vectors.names, tracer.matrices.names]
-  return {
-    values: tracer.values,
-    nodes,
-    inputs,
-    outputs,
-    caches,
-    vectors,
-    matrices,
-    scales: tracer.scales,
-    ...(head !== undefined && { head }),
-  }
+  const [vectors, matrices, scales] = [tracer.vectors.names, tracer.matrices.names, tracer.scales]
+  return { values: tracer.values, nodes, inputs, outputs, caches, vectors, matrices, scales, ...(head !== undefined && { head }) }
 }
 
 /** A cache is kept by the engine, so nothing else can use the inputs that it stands for. */

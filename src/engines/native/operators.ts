@@ -1,4 +1,5 @@
-import type { NodeProto } from '../../graph/generated/onnx_pb.js'
+import { elementType } from '../../graph/cut.js'
+import { TensorProto_DataType as DataType, type NodeProto } from '../../graph/generated/onnx_pb.js'
 import { BLOCK_SIZE } from '../../graph/low-bit.js'
 import { quoted, shown } from '../../graph/names.js'
 import { STANDARD } from '../../graph/validate.js'
@@ -125,10 +126,11 @@ function cast(tracer: Tracer, node: NodeProto): void {
   const [input, output] = [node.input[0]!, node.output[0]!]
   const to = kindOf(integer(node, 'to', 0))
   const traced = tracer.traced(input)
-  const weight = traced.is === 'matrix' || traced.is === 'vector' || traced.is === 'picked'
+  const weight = traced.is === 'matrix' || traced.is === 'vector'
   if (weight && to !== 'f32') throw cannot(`a weight is cast to ${to}`)
   // Weights are computed with as float32, however they are stored.
-  if (weight || tracer.value(input).kind === to) tracer.alias(output, traced)
+  const stored = weight || (traced.is === 'picked' && to === 'f32' && !traced.bare)
+  if (stored || tracer.value(input).kind === to) tracer.alias(output, traced)
   else tracer.node({ op: 'cast', to }, [input], [output], to)
 }
 
@@ -136,7 +138,10 @@ function cast(tracer: Tracer, node: NodeProto): void {
 function dequantize(tracer: Tracer, node: NodeProto): void {
   const [data, scale] = node.input as [string, string]
   const [size, axis, to] = [integer(node, 'block_size', 0), integer(node, 'axis', 1), integer(node, 'output_dtype', 0)]
-  if (size !== BLOCK_SIZE || to !== 0) throw cannot(`a DequantizeLinear has blocks of ${size}, not of ${BLOCK_SIZE}, or another output`)
+  if (size !== BLOCK_SIZE) throw cannot(`a DequantizeLinear has blocks of ${size}, not of ${BLOCK_SIZE}`)
+  if (to !== 0) throw cannot(`a DequantizeLinear has the output_dtype ${to}`)
+  // Its result is of the type of the scales, and would be rounded to one of 16 bits.
+  if (elementType(tracer.index, scale) !== DataType.FLOAT) throw cannot('a DequantizeLinear has scales that are no float32')
   const [weight, by] = [tracer.traced(data), tracer.traced(scale)]
   if (weight.is === 'blocks' && by.is === 'matrix' && !by.turned && (axis === 1 || axis === -1)) {
     tracer.join(weight.name, by.name)
@@ -246,7 +251,7 @@ const OPERATORS: ReadonlyMap<string, Operator> = new Map([
   ['Gather', known(2, gather, ['axis'])],
   ['Cast', known(1, cast, ['to', 'saturate'])],
   ['Transpose', known(1, transpose, ['perm'])],
-  ['DequantizeLinear', known(2, dequantize, ['axis', 'block_size', 'output_dtype', 'saturate'])],
+  ['DequantizeLinear', known(2, dequantize, ['axis', 'block_size', 'output_dtype'])],
   ['Identity', known(1, (tracer, { input, output }) => tracer.alias(output[0]!, tracer.traced(input[0]!)))],
   ['RMSNormalization', known(2, norm('rmsNorm'), ['axis', 'epsilon', 'stash_type'])],
   ['LayerNormalization', known(3, norm('layerNorm'), ['axis', 'epsilon', 'stash_type'])],

@@ -121,11 +121,13 @@ export class Tracer {
   /** The rows of a table become a value when they are first needed as such. */
   private pick(name: string, { table, ids, bare }: Traced & { is: 'picked' }): { value: number; kind: Kind } {
     if (bare) throw cannot(`it can use the whole numbers ${shown(table)} only with their scales`)
-    const value = this.values++
-    this.push({ op: 'rows', weight: this.matrix(table) }, [this.value(ids).value], [value])
-    const made = { is: 'value', value, kind: 'f32' } as const
-    this.names.set(name, made)
-    return made
+    const key = `${table}[${ids}]`
+    const known = this.loaded.get(key)
+    const value = known ?? this.values++
+    if (known === undefined) this.push({ op: 'rows', weight: this.matrix(table) }, [this.value(ids).value], [value])
+    this.loaded.set(key, value)
+    this.names.set(name, { is: 'value', value, kind: 'f32' })
+    return { value, kind: 'f32' }
   }
 
   /** Joins whole numbers and their scales, one for each block of a row. @throws AssetError 'UNSUPPORTED' where they don't fit */
@@ -134,6 +136,7 @@ export class Tracer {
     const [rows, inputs] = weight.dims.map(Number) as [number, number]
     if (inputs % BLOCK_SIZE !== 0 || by.dims.map(Number).join() !== [rows, inputs / BLOCK_SIZE].join())
       throw cannot(`the weight ${shown(name)} [${weight.dims}] has scales [${by.dims}], not one for each ${BLOCK_SIZE} inputs`)
+    if (!FLOATS.includes(by.dataType)) throw cannot(`the scales ${shown(scale)} are of ONNX element type ${by.dataType}`)
     if ((this.scales.get(name) ?? scale) !== scale) throw cannot(`the weight ${shown(name)} has two sets of scales`)
     this.scales.set(name, scale)
   }
