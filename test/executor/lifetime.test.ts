@@ -73,14 +73,16 @@ describe.each(ENGINES)('the life of a model in %s', (engine) => {
     expect(await marks()).toEqual(before)
   })
 
-  it.runIf(engine === 'onnx')('a progress listener that throws ends the load with its error, not the process', async () => {
-    await using other = await load()
-    const onProgress = () => {
-      throw new Error('listener')
-    }
-    await expect(load({ onProgress })).rejects.toThrow('listener')
-    expect((await other.stats()).passes).toBe(0)
-  })
+  // The native engine loads in one step, of which nothing is told.
+  if (engine === 'onnx')
+    it('a progress listener that throws ends the load with its error, not the process', async () => {
+      await using other = await load()
+      const onProgress = () => {
+        throw new Error('listener')
+      }
+      await expect(load({ onProgress })).rejects.toThrow('listener')
+      expect((await other.stats()).passes).toBe(0)
+    })
 
   it('a process whose call could not be made ends by itself', async () => {
     const script = `const { loadModel, openStore } = await import(${JSON.stringify(API)})
