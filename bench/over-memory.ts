@@ -10,7 +10,7 @@ import { LLAMA_1B, withLlama } from './synthetic.js'
 
 const GROUP = '/sys/fs/cgroup/memory/masset-bench'
 // What the process needs beside its weights.
-const OTHERS = 100e6
+const OTHERS = 150e6
 const TOKENS = 6
 
 interface Figures {
