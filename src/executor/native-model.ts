@@ -100,7 +100,10 @@ export class NativeModel implements LoadedModel {
         return session.bytes
       },
       pass,
-      free: () => session.free(),
+      free: () => {
+        this.turns.leave(session)
+        session.free()
+      },
     }
   }
 
