@@ -29,18 +29,18 @@ describe('a graph as a native program', () => {
     const program = lowerGraph(index)
     expectWhole(index, program)
     expect([...program.vectors, ...program.matrices].sort()).toEqual([...index.weights.keys()].sort())
-    expect(program.head !== undefined).toBe(index.outputs.some(({ name }) => name === 'logits'))
+    expect(program.segments[0]!.head !== undefined).toBe(index.outputs.some(({ name }) => name === 'logits'))
     expect(program.caches).toHaveLength(index.inputs.filter(({ name }) => name.endsWith('.key')).length)
   })
 
   it('joins x * sigmoid(x), casts and transpositions of weights; keeps what fills a cache, leaves out what nobody needs', () => {
     const index = indexGraph(synthetic())
-    const { nodes } = lowerGraph(index)
+    const { nodes } = lowerGraph(index).segments[0]!
     const count = (op: string, f?: string) =>
       nodes.filter(({ run }) => run.op === op && (f === undefined || ('f' in run && run.f === f))).length
     expect([count('unary', 'silu'), count('unary', 'sigmoid'), count('linear'), count('attention')]).toEqual([2, 0, 15, 2])
     const caches = { ...index, outputs: index.outputs.filter(({ name }) => name !== 'logits') }
-    const kept = lowerGraph(caches).nodes
+    const kept = lowerGraph(caches).segments[0]!.nodes
     expect(kept.filter(({ run }) => run.op === 'attention')).toHaveLength(2)
     expect(kept.filter(({ run }) => run.op === 'linear')).toHaveLength(10)
   })
