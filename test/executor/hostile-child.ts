@@ -39,7 +39,7 @@ async function use(model: Model, name: string): Promise<Record<string, unknown>>
   }
 }
 
-const [folder, engine] = process.argv.slice(2) as [string, 'onnx' | 'native']
+const [folder, engine] = process.argv.slice(2) as [string, 'onnx' | 'native' | 'auto']
 for (const [at, name] of Object.keys(HOSTILE).entries()) {
   let ended: Record<string, unknown>
   try {

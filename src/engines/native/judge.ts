@@ -22,6 +22,7 @@ export function judge(index: GraphIndex): Judged {
   const tracer = new Tracer(index, new Holdings(index))
   const nodes = new Map<NodeProto, Why>()
   const stored = new Map<string, NodeProto>()
+  const rows = new Set<string>()
   const outputs = new Set(index.outputs.map(({ name }) => name))
   for (const { name } of index.inputs) tracer.give(name)
   for (const node of index.nodes) {
@@ -31,11 +32,19 @@ export function judge(index: GraphIndex): Judged {
       for (const name of made) if (outputs.has(name) && tracer.isStored(name)) tracer.value(name)
     })
     if (why !== undefined) for (const name of made) tracer.give(name)
+    for (const name of made) if (tracer.isRows(name)) rows.add(name)
     if (why === undefined && made.every((name) => tracer.isStored(name) && !outputs.has(name)))
       for (const name of made) stored.set(name, node)
     else nodes.set(node, why)
   }
-  return { nodes, stored }
+  // Rows that somebody computes with are a value, so that they are read once for all who do.
+  const used = new Set([...nodes.keys()].flatMap(({ input }) => input))
+  for (const [name, node] of [...stored]) {
+    if (!used.has(name) || !rows.has(name)) continue
+    stored.delete(name)
+    nodes.set(node, undefined)
+  }
+  return { nodes: new Map(index.nodes.flatMap((node) => (nodes.has(node) ? [[node, nodes.get(node)] as const] : []))), stored }
 }
 
 /** Why something can't be lowered, if it can't. */

@@ -55,6 +55,12 @@ export class Tracer {
     return traced !== undefined && traced.is !== 'value'
   }
 
+  /** True for a name that stands for rows of a table, as floats. */
+  isRows(name: string): boolean {
+    const traced = this.names.get(name)
+    return traced?.is === 'picked' && !traced.bare
+  }
+
   /** Lets a name stand for something that is there already. */
   alias(name: string, traced: Traced): void {
     this.names.set(name, traced)
