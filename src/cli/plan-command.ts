@@ -58,6 +58,6 @@ function engineText({ engine, segments }: MemoryPlan): string {
 }
 
 function segmentLine({ engine, nodes, weightBytes, why }: PlannedSegment): string[] {
-  const count = nodes === 1 ? 'one node' : `${nodes} nodes`
+  const count = nodes === 1 ? '1 node' : `${nodes} nodes`
   return [`  ${engine}`, count, formatBytes(weightBytes), why === undefined ? '' : `not native: ${why}`]
 }
