@@ -16,7 +16,7 @@ import { inspect } from './inspect.js'
 export interface LoadOptions extends LongCall {
   /** most bytes of weights in memory, such as `512MiB`; 'auto' takes three fifths of the free memory */
   readonly memory?: number | string | undefined
-  /** what computes: 'native' (the addon), 'onnx' (ONNX Runtime), or 'auto' (default): native where that can run the model */
+  /** what computes: 'native' (the addon), 'onnx' (ONNX Runtime), or 'auto' (default): native wherever that can be, ONNX Runtime for the nodes that it doesn't know */
   readonly engine?: EngineChoice | undefined
   /** threads that compute in the native engine; as many as the processor has when left out; results don't depend on it */
   readonly threads?: number | undefined

@@ -2,7 +2,7 @@ import { freemem } from 'node:os'
 import { programOf, type ReadText, readConfig } from '../asset/model-graph.js'
 import { AssetError } from '../core/errors.js'
 import { LIMITS } from '../core/limits.js'
-import { nativeProgram } from '../engines/native/choose.js'
+import { divide } from '../engines/native/choose.js'
 import { OnnxEngine } from '../engines/onnx.js'
 import { indexGraph } from '../graph/cut.js'
 import { parseGraph } from '../graph/parse.js'
@@ -11,9 +11,9 @@ import { stateDictOf } from '../store/fragment-headers.js'
 import type { OpenAsset } from '../store/open-asset.js'
 import type { LoadedModel } from './loaded-model.js'
 import { NativeModel } from './native-model.js'
-import { OnnxModel } from './onnx-model.js'
 import { PassQueue } from './pass-queue.js'
 import type { LoadSettings } from './settings.js'
+import { StepModel } from './step-model.js'
 
 /** Loads models; those in ONNX Runtime share one engine, its thread, and the weights in memory. */
 export class Loader {
@@ -26,9 +26,10 @@ export class Loader {
     const index = indexGraph(parseGraph(await asset.readFile(main, LIMITS.graph)))
     const { memory } = settings
     const budgetOf = (total: number) => (memory === 'auto' ? Math.max(1, Math.min(Math.floor(freeMemory() * 0.6), total)) : memory)
-    const program = nativeProgram(index, settings.engine)
-    if (program) return NativeModel.load(asset, index, program, budgetOf, settings)
-    return OnnxModel.load(asset, index, this.onnx, budgetOf, settings)
+    const division = divide(index, settings.engine)
+    const { segments, program } = division
+    if (program && segments.length === 1) return NativeModel.load(asset, index, program, budgetOf, settings)
+    return StepModel.load(asset, index, division, this.onnx, budgetOf, settings)
   }
 }
 

@@ -19,6 +19,8 @@ export interface NativeAbort {
 export interface NativeSession {
   readonly bytes: number
   readonly length: number
+  /** forgets what came after the first `length` positions */
+  truncate(length: number): void
   free(): void
 }
 
@@ -34,10 +36,16 @@ export interface NativeStats {
   readonly diskIdleMs: number
 }
 
-/** A model opened by the addon. */
+/** A model opened by the addon; its segments run in their order, over and over. */
 export interface OpenedModel {
   session(): NativeSession
-  run(inputs: readonly NamedTensor[], sessions: readonly NativeSession[], lastOnly: boolean, abort: NativeAbort): Promise<NamedTensor[]>
+  run(
+    segment: number,
+    inputs: readonly NamedTensor[],
+    sessions: readonly NativeSession[],
+    lastOnly: boolean,
+    abort: NativeAbort,
+  ): Promise<NamedTensor[]>
   stats(): NativeStats
   close(): void
 }
