@@ -1,4 +1,7 @@
-/** The public face of module-assets: what is exported here is the contract, everything else may change. */
+/**
+ * The public face of module-assets: what is exported here is the contract, everything else may change. A call imports what
+ * it needs when it is made, so that a process which only runs models has nothing else in memory.
+ */
 
 export { Tensor } from 'onnxruntime-common'
 export type { WeightDtype } from '../asset/convert/plan.js'
@@ -6,9 +9,8 @@ export type { ModuleInfo } from '../asset/module-list.js'
 export { AssetError, type ErrorCode } from '../core/errors.js'
 export type { LongCall, Progress } from '../core/progress.js'
 export type { Generated, GenerateOptions, Prompt } from '../executor/generate.js'
+export type { PlainTensor } from '../executor/plain-tensor.js'
 export type { GraphValue, ModelStats } from '../executor/protocol.js'
-export type { PlainTensor } from '../executor/tensors.js'
-export { getFolder, putFolder } from '../store/folders.js'
 export type { Store, StoredAsset } from '../store/store.js'
 export type { Verification } from '../store/verify.js'
 export type { Message } from '../text/tokenizer.js'
@@ -16,4 +18,4 @@ export { type FragmentOptions, type FragmentResult, fragment, seal } from './fra
 export { type Comparison, compare, type Inspection, inspect, verify } from './inspect.js'
 export { type LoadedModule, type LoadOptions, loadModel, Model } from './model.js'
 export { type MemoryPlan, plan } from './plan.js'
-export { openStore } from './store.js'
+export { getFolder, openStore, putFolder } from './store.js'

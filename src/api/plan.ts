@@ -1,15 +1,11 @@
 import { parseBytes } from '../core/bytes.js'
 import { AssetError } from '../core/errors.js'
 import { LIMITS } from '../core/limits.js'
-import { type EngineChoice, nativeProgram } from '../engines/native/choose.js'
-import { planProgram } from '../engines/native/spec.js'
-import { indexGraph } from '../graph/cut.js'
-import { parseGraph } from '../graph/parse.js'
-import { type Plan, planGraph } from '../plan/plan.js'
+import type { EngineChoice } from '../engines/native/choose.js'
+import type { Plan } from '../plan/plan.js'
 import type { TilePlan } from '../plan/tiles.js'
-import { diskSpeed } from '../store/disk-speed.js'
-import { openAsset } from '../store/open-asset.js'
-import { Store } from '../store/store.js'
+import type { Store } from '../store/store.js'
+import { openStore } from './store.js'
 
 /** What a budget would mean for a model; bytes, seconds. */
 export interface MemoryPlan {
@@ -44,7 +40,17 @@ export async function plan(
     readonly store?: Store | undefined
   } = {},
 ): Promise<MemoryPlan> {
-  await using asset = await openAsset(cidOrPath, async () => options.store ?? Store.open())
+  const [{ openAsset }, { indexGraph }, { parseGraph }, { nativeProgram }, { planProgram }, { planGraph }, { diskSpeed }] =
+    await Promise.all([
+      import('../store/open-asset.js'),
+      import('../graph/cut.js'),
+      import('../graph/parse.js'),
+      import('../engines/native/choose.js'),
+      import('../engines/native/spec.js'),
+      import('../plan/plan.js'),
+      import('../store/disk-speed.js'),
+    ])
+  await using asset = await openAsset(cidOrPath, async () => options.store ?? openStore())
   const { main } = asset.manifest
   if (!main)
     throw new AssetError('UNSUPPORTED', `Cannot plan ${asset.where}: it has no graph; "masset doctor" lists the families that are known`)

@@ -1,6 +1,5 @@
 import { availableParallelism, totalmem } from 'node:os'
 import type { Command } from 'commander'
-import { knownFamilies } from '../../models/registry.js'
 import { formatBytes } from '../core/bytes.js'
 import { findAddon } from '../engines/native/addon.js'
 import { INSTALL_RUNTIME } from '../engines/onnx.js'
@@ -18,6 +17,7 @@ export function addDoctorCommand(program: Command): void {
         () => 'present',
         () => `absent: ${INSTALL_RUNTIME}`,
       )
+      const { knownFamilies } = await import('../../models/registry.js')
       const facts = {
         node: process.version,
         platform: `${process.platform}-${process.arch}`,

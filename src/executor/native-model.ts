@@ -41,6 +41,8 @@ export class NativeModel implements LoadedModel {
   private passes = 0
   private passMs = 0
   private closed = false
+  /** the logits of the last pass of a generation, to be written over: a vocabulary wide, they would soon be 30 MB of garbage */
+  private logits: Float32Array | undefined
   /** scales, and the weight whose tiles they are in */
   private readonly scaled: ReadonlyMap<string, string>
   private readonly turns = new DecodeTurns<NativeSession>((steps, signal) =>
@@ -126,17 +128,24 @@ export class NativeModel implements LoadedModel {
       if (!data) throw new AssetError('UNSUPPORTED', `Cannot generate: the model has the input ${name}`)
       return { name, dims: [rows.length, data.length / rows.length], i64: data }
     })
-    const outputs = await this.run(feeds, [...sessions], true, { signal })
+    const outputs = await this.run(feeds, [...sessions], true, { signal }, this.logits)
     const logits = outputs.find(({ name }) => name === 'logits')
+    this.logits = logits?.f32
     const all = lastLogits(logits && fromNative(logits), rows.length)
     return rows.map((_, row) => all.subarray((row * all.length) / rows.length, ((row + 1) * all.length) / rows.length))
   }
 
-  private async run(feeds: NamedTensor[], sessions: NativeSession[], lastOnly: boolean, { signal }: PassOptions): Promise<NamedTensor[]> {
+  private async run(
+    feeds: NamedTensor[],
+    sessions: NativeSession[],
+    lastOnly: boolean,
+    { signal }: PassOptions,
+    into?: Float32Array,
+  ): Promise<NamedTensor[]> {
     if (this.closed) throw new AssetError('CLOSED', 'Cannot run the model: it was closed')
     const started = performance.now()
     try {
-      return await withAbort(signal, (abort) => this.model.run(feeds, sessions, lastOnly, abort))
+      return await withAbort(signal, (abort) => this.model.run(feeds, sessions, lastOnly, abort, into))
     } catch (error) {
       throw this.named(error)
     } finally {

@@ -13,8 +13,9 @@ import { completeFeeds, type Values } from './feeds.js'
 import type { LoadedModel, PassOptions, Session } from './loaded-model.js'
 import { OnnxSession } from './onnx-session.js'
 import type { PassQueue } from './pass-queue.js'
+import { toTensor } from './plain-tensor.js'
 import type { LoadSettings } from './settings.js'
-import { elementSize, tensorOver, toTensor } from './tensors.js'
+import { elementSize, tensorOver } from './tensors.js'
 import { WeightFiles } from './weight-files.js'
 
 /** What all models in ONNX Runtime share. */

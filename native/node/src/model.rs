@@ -5,7 +5,7 @@ use masset_core::kernels::{Isa, Machine};
 use masset_core::model::{Model, Session, Spec};
 use masset_core::program::Value;
 use masset_core::{Error, Result};
-use napi::bindgen_prelude::{AsyncTask, Uint32Array};
+use napi::bindgen_prelude::{AsyncTask, Float32Array, Uint32Array};
 use napi::{Env, Task};
 use napi_derive::napi;
 
@@ -116,7 +116,8 @@ impl NativeModel {
         Ok(NativeSession(Arc::new(Mutex::new(Place::Here(session)))))
     }
 
-    /// One pass over a batch, one session for each sequence of it; without sessions the caches are inputs and outputs.
+    /// One pass over a batch, one session for each sequence of it; without sessions the caches are inputs and outputs. The
+    /// first output of floats that is as long as `into` is written there and given out as it, instead of in memory of its own.
     #[napi(ts_return_type = "Promise<NamedTensor[]>")]
     pub fn run(
         &self,
@@ -124,6 +125,7 @@ impl NativeModel {
         sessions: Vec<&NativeSession>,
         last_only: bool,
         abort: &Abort,
+        into: Option<Float32Array>,
     ) -> napi::Result<AsyncTask<Run>> {
         let values = inputs.into_iter().map(|tensor| Ok((value_of(&tensor)?, tensor.name)));
         let inputs = values
@@ -137,6 +139,7 @@ impl NativeModel {
             sessions,
             last_only,
             abort: abort.0.clone(),
+            into,
         }))
     }
 
@@ -220,6 +223,7 @@ pub struct Run {
     sessions: Vec<Arc<Mutex<Place>>>,
     last_only: bool,
     abort: Arc<AtomicBool>,
+    into: Option<Float32Array>,
 }
 
 impl Run {
@@ -249,6 +253,9 @@ impl Task for Run {
     }
 
     fn resolve(&mut self, _: Env, outputs: Self::Output) -> napi::Result<Self::JsValue> {
-        outputs.into_iter().map(|(name, value)| named(name, value)).collect()
+        outputs
+            .into_iter()
+            .map(|(name, value)| named(name, value, &mut self.into))
+            .collect()
     }
 }

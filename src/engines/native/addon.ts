@@ -37,7 +37,14 @@ export interface NativeStats {
 /** A model opened by the addon. */
 export interface OpenedModel {
   session(): NativeSession
-  run(inputs: readonly NamedTensor[], sessions: readonly NativeSession[], lastOnly: boolean, abort: NativeAbort): Promise<NamedTensor[]>
+  /** the first output of floats that is as long as `into` is written there */
+  run(
+    inputs: readonly NamedTensor[],
+    sessions: readonly NativeSession[],
+    lastOnly: boolean,
+    abort: NativeAbort,
+    into?: Float32Array,
+  ): Promise<NamedTensor[]>
   stats(): NativeStats
   close(): void
 }
