@@ -3,7 +3,7 @@ import type { ModuleInfo } from '../asset/module-list.js'
 import { parseBytes } from '../core/bytes.js'
 import { AssetError } from '../core/errors.js'
 import type { LongCall } from '../core/progress.js'
-import type { EngineChoice } from '../engines/native/choose.js'
+import { checkChoice, type EngineChoice } from '../engines/choice.js'
 import { type ExecutorClient, joinExecutor } from '../executor/client.js'
 import type { Generated, GenerateOptions, Prompt } from '../executor/generate.js'
 import { type PlainTensor, toPlain, toTensor } from '../executor/plain-tensor.js'
@@ -172,11 +172,9 @@ export async function loadModel(cidOrPath: string, options: LoadOptions = {}): P
 }
 
 function checkSettings({ store, engine, threads, memory, signal }: LoadOptions): void {
+  checkChoice({ engine, threads })
   const wrong = (what: string, wanted: string) => new AssetError('BAD_USAGE', `Cannot load a model with this ${what}; give ${wanted}`)
   if (store !== undefined && typeof store?.path !== 'string') throw wrong('store', 'what openStore() resolves to')
-  if (engine !== undefined && !['auto', 'native', 'onnx'].includes(engine)) throw wrong('engine', "'auto', 'native' or 'onnx'")
-  if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= 256))
-    throw wrong('threads', 'a whole number from 1 to 256')
   if (memory !== undefined && typeof memory !== 'number' && typeof memory !== 'string')
     throw wrong('memory', 'bytes, or a text such as "512MiB"')
   if (signal !== undefined && !(signal instanceof AbortSignal)) throw wrong('signal', 'an AbortSignal')

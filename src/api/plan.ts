@@ -1,7 +1,7 @@
 import { parseBytes } from '../core/bytes.js'
 import { AssetError } from '../core/errors.js'
 import { LIMITS } from '../core/limits.js'
-import type { EngineChoice } from '../engines/native/choose.js'
+import { checkChoice, type EngineChoice } from '../engines/choice.js'
 import type { Plan } from '../plan/plan.js'
 import type { TilePlan } from '../plan/tiles.js'
 import type { Store } from '../store/store.js'
@@ -40,6 +40,7 @@ export async function plan(
     readonly store?: Store | undefined
   } = {},
 ): Promise<MemoryPlan> {
+  checkChoice(options)
   const [{ openAsset }, { indexGraph }, { parseGraph }, { nativeProgram }, { planProgram }, { planGraph }, { diskSpeed }] =
     await Promise.all([
       import('../store/open-asset.js'),

@@ -1,10 +1,12 @@
 import { availableParallelism, totalmem } from 'node:os'
 import type { Command } from 'commander'
 import { formatBytes } from '../core/bytes.js'
+import { oneLine } from '../core/one-line.js'
 import { findAddon } from '../engines/native/addon.js'
 import { INSTALL_RUNTIME } from '../engines/onnx.js'
 import { defaultStorePath } from '../store/layout.js'
 import { print, table } from './output.js'
+import { measureOwnMemory } from './own-memory.js'
 
 /** The command that says what this machine has and what is missing. */
 export function addDoctorCommand(program: Command): void {
@@ -17,6 +19,7 @@ export function addDoctorCommand(program: Command): void {
         () => 'present',
         () => `absent: ${INSTALL_RUNTIME}`,
       )
+      const own = await measureOwnMemory().catch((error: unknown) => (error instanceof Error ? error : new Error(String(error))))
       const { knownFamilies } = await import('../../models/registry.js')
       const facts = {
         node: process.version,
@@ -26,7 +29,11 @@ export function addDoctorCommand(program: Command): void {
         store: defaultStorePath(),
         native: nativeState(),
         onnxruntime,
-        processMemory: formatBytes(process.memoryUsage.rss()),
+        processMemory:
+          own instanceof Error
+            ? `not measured: ${oneLine(own.message)}`
+            : `${formatBytes(own.bytes)} beside weights and caches, in ${own.engine}`,
+        ...(options.json && !(own instanceof Error) && { processMemoryBytes: own.bytes }),
         families: knownFamilies().join(', '),
       }
       print(options.json ? JSON.stringify(facts) : table(Object.entries(facts).map(([name, value]) => [name, String(value)])))

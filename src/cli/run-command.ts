@@ -3,7 +3,7 @@ import { loadModel, type Model, type ModelStats } from '../api/index.js'
 import { formatBytes } from '../core/bytes.js'
 import { AssetError } from '../core/errors.js'
 import { harmless } from '../core/one-line.js'
-import type { EngineChoice } from '../engines/native/choose.js'
+import { type EngineChoice, MOST_THREADS } from '../engines/choice.js'
 import { cancellable } from './cancel.js'
 import { engineOption } from './engine-option.js'
 import { numberOption, wholeOption } from './number-option.js'
@@ -55,7 +55,7 @@ export function addRunCommand(program: Command): void {
     .option('--ignore-eos', 'go on after an end-of-sequence token')
     .option('--memory <size>', 'most bytes of weights in memory, such as 512MiB')
     .addOption(engineOption())
-    .option('--threads <n>', 'threads that compute in the native engine', wholeOption('threads', 1, 1024))
+    .option('--threads <n>', 'threads that compute in the native engine', wholeOption('threads', 1, MOST_THREADS))
     .option('--stats', 'print what it took, to stderr')
     .option('--json', 'print JSON')
     .addHelpText(

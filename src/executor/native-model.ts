@@ -21,7 +21,7 @@ import type { WeightCounters } from './counters.js'
 import { DecodeTurns } from './decode-turns.js'
 import { completeFeeds, type Values } from './feeds.js'
 import type { LoadedModel, PassOptions, Session } from './loaded-model.js'
-import { lastLogits } from './onnx-session.js'
+import { lastLogits } from './logits.js'
 import type { LoadSettings } from './settings.js'
 
 const addon = () => findAddon() as Addon

@@ -1,7 +1,7 @@
 import { Tensor } from 'onnxruntime-common'
-import { AssetError } from '../core/errors.js'
 import type { Values } from './feeds.js'
 import type { PassOptions, Session } from './loaded-model.js'
+import { lastLogits } from './logits.js'
 
 /** Keys and values as graph outputs that are inputs of the next pass. */
 export class OnnxSession implements Session {
@@ -24,15 +24,4 @@ export class OnnxSession implements Session {
     this.past = new Map()
     this.bytes = 0
   }
-}
-
-/** The last rows of logits (rows, sequence, vocabulary), of one sequence unless said otherwise. @throws AssetError 'UNSUPPORTED' where the model gives something else by that name */
-export function lastLogits(logits: Tensor | undefined, rows = 1): Float32Array {
-  const [batch, sequence, vocabulary] = logits?.dims ?? []
-  if (logits?.type !== 'float32' || logits.dims.length !== 3 || batch !== rows || !sequence || !vocabulary)
-    throw new AssetError(
-      'UNSUPPORTED',
-      `Cannot generate: the model's logits are ${logits ? `${logits.type} [${logits.dims}]` : 'missing'}, expected float32 [${rows},sequence,vocabulary]; use run`,
-    )
-  return (logits.data as Float32Array).subarray(-rows * vocabulary)
 }

@@ -1,4 +1,4 @@
-import type { EngineChoice } from '../engines/native/choose.js'
+import type { EngineChoice } from '../engines/choice.js'
 
 /** How a model is loaded. */
 export interface LoadSettings {

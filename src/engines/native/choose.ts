@@ -1,11 +1,9 @@
 import { AssetError } from '../../core/errors.js'
 import type { GraphIndex } from '../../graph/cut.js'
+import type { EngineChoice } from '../choice.js'
 import { findAddon } from './addon.js'
 import { lowerGraph } from './lower.js'
 import type { Program } from './program.js'
-
-/** What may compute a model: 'auto' is native where it can be, else ONNX Runtime. */
-export type EngineChoice = 'auto' | 'native' | 'onnx'
 
 /** The graph as a native program; undefined where another engine is to run it. @throws AssetError where 'native' was asked for and can't be */
 export function nativeProgram(index: GraphIndex, engine: EngineChoice): Program | undefined {
