@@ -3,6 +3,10 @@
  * it needs when it is made, so that a process which only runs models has nothing else in memory.
  */
 
+// Early, since it listens for signals: where it finds no other listener it ends the process, and a caller's that was added
+// before it by `once` is gone when its turn comes.
+import 'proper-lockfile'
+
 export { Tensor } from 'onnxruntime-common'
 export type { WeightDtype } from '../asset/convert/plan.js'
 export type { ModuleInfo } from '../asset/module-list.js'

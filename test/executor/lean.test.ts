@@ -36,11 +36,12 @@ describe('a process that runs a model', () => {
   /** The packages that it imported, in whichever thread, and the shared libraries that it loaded. */
   async function loaded(engine: string, asset: string): Promise<{ packages: string[]; libraries: string[] }> {
     const script = `const { loadModel } = await import(${JSON.stringify(API)})
-      await using model = await loadModel('${asset}', { engine: '${engine}' })
+      const model = await loadModel('${asset}', { engine: '${engine}' })
       for await (const _ of model.generate([1, 2, 3], { maxTokens: 4, ignoreEos: true }));
       const { existsSync, readFileSync } = await import('node:fs')
       const maps = '/proc/self/maps'
-      if (existsSync(maps)) process.stdout.write(readFileSync(maps, 'utf8'))`
+      if (existsSync(maps)) process.stdout.write(readFileSync(maps, 'utf8'))
+      await model.close()`
     const { stdout, stderr } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script], {
       env: { ...process.env, MODULE_ASSETS_HOME: assets.home, NODE_OPTIONS: `--import ${HOOK}` },
       maxBuffer: 1 << 26,

@@ -2,9 +2,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use masset_core::kernels::{Isa, Machine};
-use masset_core::model::{Model, Session, Spec};
+use masset_core::model::{Model, ModelStats, Session, Spec};
 use masset_core::program::Value;
-use masset_core::{Error, Result};
+use masset_core::{Code, Error, Result};
 use napi::bindgen_prelude::{AsyncTask, Float32Array, Uint32Array};
 use napi::{Env, Task};
 use napi_derive::napi;
@@ -92,9 +92,23 @@ impl NativeSession {
     }
 }
 
-/// A model, ready to run.
+/// A model, ready to run. Closing lets go of it: JavaScript's own garbage may keep this object for long.
 #[napi]
-pub struct NativeModel(Arc<Model>);
+pub struct NativeModel(Mutex<Held>);
+
+enum Held {
+    Open(Arc<Model>),
+    Closed(ModelStats),
+}
+
+impl NativeModel {
+    fn open(&self) -> Result<Arc<Model>> {
+        match &*lock(&self.0) {
+            Held::Open(model) => Ok(model.clone()),
+            Held::Closed(_) => Err(Error::new(Code::Aborted, "Cannot run the model: it was closed")),
+        }
+    }
+}
 
 /// Counters since the model was opened; bytes and milliseconds.
 #[napi(object)]
@@ -112,7 +126,7 @@ impl NativeModel {
     /// The caches of one sequence, empty.
     #[napi]
     pub fn session(&self) -> napi::Result<NativeSession> {
-        let session = guarded(|| self.0.session())?;
+        let session = guarded(|| self.open()?.session())?;
         Ok(NativeSession(Arc::new(Mutex::new(Place::Here(session)))))
     }
 
@@ -134,7 +148,7 @@ impl NativeModel {
             .map_err(thrown)?;
         let sessions = sessions.iter().map(|session| session.0.clone()).collect();
         Ok(AsyncTask::new(Run {
-            model: self.0.clone(),
+            model: self.open().map_err(thrown)?,
             inputs,
             sessions,
             last_only,
@@ -145,7 +159,10 @@ impl NativeModel {
 
     #[napi]
     pub fn stats(&self) -> NativeStats {
-        let stats = self.0.stats();
+        let stats = match &*lock(&self.0) {
+            Held::Open(model) => model.stats(),
+            Held::Closed(stats) => *stats,
+        };
         NativeStats {
             bytes_read: stats.bytes_read as f64,
             disk_bytes: stats.disk_bytes as f64,
@@ -156,10 +173,14 @@ impl NativeModel {
         }
     }
 
-    /// Ends reading; a pass that is under way fails. Memory goes when nothing uses it any more.
+    /// Ends reading; a pass that is under way fails. Memory and files go at once, or with the pass that still uses them.
     #[napi]
     pub fn close(&self) {
-        self.0.close();
+        let mut held = lock(&self.0);
+        if let Held::Open(model) = &*held {
+            model.close();
+            *held = Held::Closed(model.stats());
+        }
     }
 }
 
@@ -213,7 +234,7 @@ impl Task for Open {
     }
 
     fn resolve(&mut self, _: Env, model: Model) -> napi::Result<NativeModel> {
-        Ok(NativeModel(Arc::new(model)))
+        Ok(NativeModel(Mutex::new(Held::Open(Arc::new(model)))))
     }
 }
 

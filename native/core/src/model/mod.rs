@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::kernels::Machine;
 use crate::program::{Op, Value};
-use crate::reading::Stream;
+use crate::reading::{Disk, Stream, System};
 use crate::{Code, Error, Result};
 use run::Pass;
 pub use session::Session;
@@ -63,8 +63,12 @@ impl Model {
     /// # Errors
     /// `BadInput` for a plan that cannot be; `Io`, `Corrupt`, `Aborted`.
     pub fn open(spec: Spec, sums: Vec<u32>, machine: Arc<Machine>, abort: &AtomicBool) -> Result<Self> {
+        Self::open_on(spec, sums, machine, abort, Box::new(System))
+    }
+
+    fn open_on(spec: Spec, sums: Vec<u32>, machine: Arc<Machine>, abort: &AtomicBool, disk: Box<dyn Disk>) -> Result<Self> {
         let last_use = check(&spec)?;
-        let weights = Weights::open(&spec, sums, &machine, abort)?;
+        let weights = Weights::open(&spec, sums, &machine, abort, disk)?;
         Ok(Self {
             spec,
             machine,

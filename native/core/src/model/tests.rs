@@ -1,4 +1,5 @@
 mod blocks;
+mod survival;
 
 use std::collections::HashMap;
 use std::io::Write;

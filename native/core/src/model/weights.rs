@@ -8,7 +8,7 @@ use super::pinned::{Key, Pinned};
 use super::spec::{Spec, Stored, Weight};
 use crate::kernels::{self, Machine, Tile};
 use crate::program::{elements, Op, Tensor};
-use crate::reading::{FileSpec, Lease, Read, Reader, Region, Stream, Wait, DEFAULT_THREADS, PAGE};
+use crate::reading::{Disk, FileSpec, Lease, Read, Reader, Region, Stream, Wait, DEFAULT_OPEN_FILES, DEFAULT_THREADS, PAGE};
 use crate::{Code, Error, Result};
 
 /// A wait below this was none: it is what asking costs.
@@ -40,16 +40,16 @@ pub struct Leases {
 }
 
 impl Weights {
-    /// Reads what stays in memory, and begins to stream the rest.
+    /// Reads what stays in memory from `disk`, and begins to stream the rest.
     ///
     /// # Errors
     /// `BadInput` for a plan that cannot be, `Io`, `Corrupt`, `Aborted`.
-    pub fn open(spec: &Spec, sums: Vec<u32>, machine: &Machine, abort: &AtomicBool) -> Result<Self> {
+    pub fn open(spec: &Spec, sums: Vec<u32>, machine: &Machine, abort: &AtomicBool, disk: Box<dyn Disk>) -> Result<Self> {
         let files = spec.files.iter().map(|file| FileSpec {
             path: file.path.clone().into(),
             size: file.size,
         });
-        let reader = Arc::new(Reader::new(files.collect(), Some(sums))?);
+        let reader = Arc::new(Reader::on(files.collect(), Some(sums), DEFAULT_OPEN_FILES, disk)?);
         let mut weights = Self {
             firsts: spec.files.iter().map(|file| file.first_sum).collect(),
             vectors: Vec::with_capacity(spec.vectors.len()),

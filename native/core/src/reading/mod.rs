@@ -28,10 +28,11 @@ mod span;
 mod stream;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use access::{Access, FileSpec};
 pub use clock::Counts;
+pub(crate) use disk::{Disk, System};
 pub use lease::Lease;
 pub use reader::Reader;
 pub use region::Region;

@@ -1,6 +1,6 @@
 //! What the parts of reading promise, with a disk that can fail, be slow, and come short.
 
-mod faulty;
+pub(crate) mod faulty;
 mod files;
 mod numbers;
 mod order;
