@@ -2,7 +2,7 @@ import { availableParallelism, totalmem } from 'node:os'
 import type { Command } from 'commander'
 import { formatBytes } from '../core/bytes.js'
 import { oneLine } from '../core/one-line.js'
-import { findAddon } from '../engines/native/addon.js'
+import { foundAddon, NoAddon } from '../engines/native/find-addon.js'
 import { INSTALL_RUNTIME } from '../engines/onnx.js'
 import { defaultStorePath } from '../store/layout.js'
 import { print, table } from './output.js'
@@ -40,9 +40,12 @@ export function addDoctorCommand(program: Command): void {
     })
 }
 
-/** The native engine's instructions, best first, or why it is not there and what adds it. */
+/** The native engine's instructions, best first, and where it is; or why it is not there and what adds it. */
 function nativeState(): string {
-  const addon = findAddon()
-  if (!(addon instanceof Error)) return `present: ${addon.instructionSets().join(', ')}`
-  return 'absent, so models run in ONNX Runtime: install Rust (cargo), then npm rebuild module-assets'
+  const found = foundAddon()
+  if (!(found instanceof NoAddon)) return `present: ${found.addon.instructionSets().join(', ')}, from ${found.from}`
+  const advice = 'install Rust (cargo), then npm rebuild module-assets'
+  return found.broken
+    ? `broken, so models run in ONNX Runtime: ${oneLine(found.message)}; ${advice}`
+    : `absent, so models run in ONNX Runtime: ${advice}`
 }

@@ -3,7 +3,6 @@ import { Tensor } from 'onnxruntime-common'
 import { AssetError } from '../core/errors.js'
 import {
   type Addon,
-  findAddon,
   type NamedTensor,
   type NativeAbort,
   type NativeMachine,
@@ -11,6 +10,7 @@ import {
   nativeError,
   type OpenedModel,
 } from '../engines/native/addon.js'
+import { findAddon } from '../engines/native/find-addon.js'
 import type { Program } from '../engines/native/program.js'
 import { type NativeFile, planProgram, specText } from '../engines/native/spec.js'
 import type { GraphIndex } from '../graph/cut.js'

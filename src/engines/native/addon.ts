@@ -1,4 +1,3 @@
-import { createRequire } from 'node:module'
 import { AssetError, type ErrorCode } from '../../core/errors.js'
 
 /** A tensor on its way to or from the addon; exactly one of the lists is there. */
@@ -59,29 +58,6 @@ export interface Addon {
   readonly Abort: new () => NativeAbort
   readonly NativeMachine: new (threads: number, instructionSet?: string) => NativeMachine
   instructionSets(): string[]
-}
-
-const require = createRequire(import.meta.url)
-// Built beside the sources, or a package that was built for this platform.
-const PLACES = ['../../../../native/masset.node', `module-assets-native-${process.platform}-${process.arch}`]
-
-let found: Addon | Error | undefined
-
-/** The addon, or why there is none. */
-export function findAddon(): Addon | Error {
-  if (found) return found
-  const reasons: string[] = []
-  for (const place of PLACES) {
-    try {
-      found = require(place) as Addon
-      return found
-    } catch (error) {
-      const missing = (error as { code?: string }).code === 'MODULE_NOT_FOUND'
-      reasons.push(`${place}: ${missing ? 'not there' : error instanceof Error ? error.message.split('\n')[0] : error}`)
-    }
-  }
-  found = new Error(reasons.join('; '))
-  return found
 }
 
 /** Gives an error of the addon back its code. */

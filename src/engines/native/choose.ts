@@ -1,7 +1,7 @@
 import { AssetError } from '../../core/errors.js'
 import type { GraphIndex } from '../../graph/cut.js'
 import type { EngineChoice } from '../choice.js'
-import { findAddon } from './addon.js'
+import { findAddon, warnIfBroken } from './find-addon.js'
 import { lowerGraph } from './lower.js'
 import type { Program } from './program.js'
 
@@ -10,10 +10,12 @@ export function nativeProgram(index: GraphIndex, engine: EngineChoice): Program 
   if (engine === 'onnx') return undefined
   const addon = findAddon()
   if (addon instanceof Error) {
-    if (engine === 'auto') return undefined
-    throw new AssetError('MISSING', 'Cannot run natively: the native engine is not built; "masset doctor" says how to add it', {
-      cause: addon,
-    })
+    if (engine === 'auto') {
+      warnIfBroken(addon)
+      return undefined
+    }
+    const why = addon.broken ? `can't be loaded (${addon.message})` : 'is not built'
+    throw new AssetError('MISSING', `Cannot run natively: the native engine ${why}; "masset doctor" says how to add it`, { cause: addon })
   }
   try {
     return lowerGraph(index)
