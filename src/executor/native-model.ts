@@ -12,7 +12,7 @@ import {
 } from '../engines/native/addon.js'
 import { findAddon } from '../engines/native/find-addon.js'
 import type { Program } from '../engines/native/program.js'
-import { type NativeFile, planProgram, specText } from '../engines/native/spec.js'
+import { type NativeFile, planProgram, specText, vectorBytes } from '../engines/native/spec.js'
 import type { GraphIndex } from '../graph/cut.js'
 import { shown } from '../graph/names.js'
 import type { TilePlan } from '../plan/tiles.js'
@@ -77,9 +77,9 @@ export class NativeModel implements LoadedModel {
     const named = (error: unknown) => nativeError(error, (message) => nameFiles(message, files, asset.where))
     try {
       const model = await withAbort(settings.signal, (abort) =>
-        machineOf(settings).open(specText(index, program, plan, files), sums, abort),
+        machineOf(settings).open(specText(index, program, plan, files), sums, abort, settings.map),
       )
-      return new NativeModel(asset, index, program, plan, model, named)
+      return new NativeModel(asset, index, program, settings.map ? mapped(plan, vectorBytes(index, program)) : plan, model, named)
     } catch (error) {
       throw named(error)
     }
@@ -185,6 +185,12 @@ export class NativeModel implements LoadedModel {
     this.closed = true
     this.model.close()
   }
+}
+
+/** What a plan comes to where the files of its matrices are mapped: of those nothing is the model's own, nor known to be in memory. */
+function mapped(plan: TilePlan, vectors: number): TilePlan {
+  const tiles = [...plan.tiles].map(([name, list]) => [name, list.map(({ rows }) => ({ rows, pinned: false }))] as const)
+  return { ...plan, budget: vectors, pinnedBytes: vectors, tiles: new Map(tiles) }
 }
 
 /** Makes a call that a signal can stop. */

@@ -205,10 +205,12 @@ impl NativeMachine {
         })
     }
 
-    /// Opens a model: `plan` is the JSON of masset_core::model::Spec, `sums` the checksums of all pages of its files.
+    /// Opens a model: `plan` is the JSON of masset_core::model::Spec, `sums` the checksums of all pages of its files. With
+    /// `map` what the plan pins is mapped.
     #[napi(ts_return_type = "Promise<NativeModel>")]
-    pub fn open(&self, plan: String, sums: Uint32Array, abort: &Abort) -> AsyncTask<Open> {
+    pub fn open(&self, plan: String, sums: Uint32Array, abort: &Abort, map: Option<bool>) -> AsyncTask<Open> {
         AsyncTask::new(Open {
+            map: map.unwrap_or(false),
             machine: self.0.clone(),
             plan,
             sums: sums.to_vec(),
@@ -219,6 +221,7 @@ impl NativeMachine {
 
 pub struct Open {
     machine: Arc<Machine>,
+    map: bool,
     plan: String,
     sums: Vec<u32>,
     abort: Arc<AtomicBool>,
@@ -230,7 +233,13 @@ impl Task for Open {
 
     fn compute(&mut self) -> napi::Result<Model> {
         let sums = std::mem::take(&mut self.sums);
-        guarded(|| Model::open(Spec::from_json(&self.plan)?, sums, self.machine.clone(), &self.abort))
+        guarded(|| {
+            let spec = Spec {
+                map: self.map,
+                ..Spec::from_json(&self.plan)?
+            };
+            Model::open(spec, sums, self.machine.clone(), &self.abort)
+        })
     }
 
     fn resolve(&mut self, _: Env, model: Model) -> napi::Result<NativeModel> {

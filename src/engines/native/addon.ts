@@ -50,7 +50,8 @@ export interface OpenedModel {
 
 /** Threads and an instruction set. */
 export interface NativeMachine {
-  open(plan: string, sums: Uint32Array, abort: NativeAbort): Promise<OpenedModel>
+  /** with `map` what the plan pins lies in mapped files */
+  open(plan: string, sums: Uint32Array, abort: NativeAbort, map?: boolean): Promise<OpenedModel>
 }
 
 /** What the addon exports. */

@@ -39,7 +39,7 @@ function usesOf(index: GraphIndex, program: Program): MatrixUse[] {
 }
 
 /** Bytes that the small weights take as float32. */
-function vectorBytes(index: GraphIndex, program: Program): number {
+export function vectorBytes(index: GraphIndex, program: Program): number {
   const elements = program.vectors.map((name) => index.weights.get(name)!.tensor.dims.reduce((product, dim) => product * Number(dim), 1))
   return elements.reduce((sum, count) => sum + count * 4, 0)
 }

@@ -1,5 +1,6 @@
 //! A model that runs: weights within their budget, a program over them, and the caches of its sessions.
 
+mod mapped;
 mod matrix;
 mod pinned;
 mod products;

@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -63,20 +64,27 @@ impl Weights {
             let vector = weights.vector(machine, stored, abort)?;
             weights.vectors.push(vector);
         }
+        let mut maps = HashMap::new();
         for weight in &spec.weights {
             let matrix = Matrix::new(weight)?;
-            let held = weights.pin(&matrix, weight, spec, abort)?;
+            let held = match spec.map {
+                true => weights.map(weight, &mut maps)?,
+                false => weights.pin(&matrix, weight, spec, abort)?,
+            };
             weights.matrices.push((matrix, held));
         }
         weights.start(spec)?;
         Ok(weights)
     }
 
+    /// Where the checksums of a file begin.
+    pub(super) fn first(&self, file: usize) -> Result<usize> {
+        let first = self.firsts.get(file).copied();
+        first.ok_or_else(|| Error::bad(format!("Cannot read file {file}: there is none")))
+    }
+
     pub(super) fn read(&self, stored: &Stored, skip: usize, length: usize) -> Result<Read> {
-        let first = self
-            .firsts
-            .get(stored.file)
-            .ok_or_else(|| Error::bad(format!("Cannot read file {}: there is none", stored.file)))?;
+        let first = self.first(stored.file)?;
         let offset = stored
             .offset
             .checked_add(skip as u64)
@@ -218,9 +226,8 @@ impl Weights {
         let mut run: Vec<Tile> = Vec::new();
         let mut first = 0;
         for tile in &matrix.tiles {
-            if let Some(range) = &tile.pinned {
-                let rows = tile.rows.len();
-                run.push(matrix.tile(rows, matrix.split(rows, held.bytes(range.clone())))?);
+            if tile.pinned.is_some() {
+                run.push(matrix.tile(tile.rows.len(), held.rows(matrix, tile, tile.rows.clone())?)?);
                 continue;
             }
             if !run.is_empty() {

@@ -2,6 +2,7 @@
 
 pub(crate) mod faulty;
 mod files;
+mod map;
 mod numbers;
 mod order;
 mod region;
