@@ -1,10 +1,7 @@
 import { WEIGHT_DTYPES, type WeightDtype } from '../asset/convert/plan.js'
-import { planModelAsset } from '../asset/model-asset.js'
-import { sealFolder } from '../asset/seal.js'
-import { type WrittenAsset, writeAssetFolder } from '../asset/write-asset.js'
+import type { WrittenAsset } from '../asset/write-asset.js'
 import { AssetError } from '../core/errors.js'
 import type { LongCall } from '../core/progress.js'
-import { openHuggingFace } from '../sources/hf.js'
 import type { Store } from '../store/store.js'
 
 /** Where a fragmented checkpoint goes, and what it is called. */
@@ -45,6 +42,11 @@ export async function fragment(folder: string, options: FragmentOptions): Promis
   if ((store === undefined) === (out === undefined)) {
     throw new AssetError('BAD_USAGE', 'Cannot fragment without knowing where to: give either a store or an out folder')
   }
+  const [{ planModelAsset }, { openHuggingFace }, { writeAssetFolder }] = await Promise.all([
+    import('../asset/model-asset.js'),
+    import('../sources/hf.js'),
+    import('../asset/write-asset.js'),
+  ])
   const plan = await planModelAsset(await openHuggingFace(folder), { name, dtype, signal: options.signal })
   return summary(store ? await store.write(plan, options) : await writeAssetFolder(plan, out!, options))
 }
@@ -54,6 +56,7 @@ export async function fragment(folder: string, options: FragmentOptions): Promis
  * @throws AssetError 'BAD_INPUT' for a fragment that is not canonical or lies in the wrong place
  */
 export async function seal(folder: string, options: LongCall & { readonly name?: string | undefined } = {}): Promise<FragmentResult> {
+  const { sealFolder } = await import('../asset/seal.js')
   return summary(await sealFolder(folder, options))
 }
 

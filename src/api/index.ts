@@ -1,4 +1,11 @@
-/** The public face of module-assets: what is exported here is the contract, everything else may change. */
+/**
+ * The public face of module-assets: what is exported here is the contract, everything else may change. A call imports what
+ * it needs when it is made, so that a process which only runs models has nothing else in memory.
+ */
+
+// Early, since it listens for signals: where it finds no other listener it ends the process, and a caller's that was added
+// before it by `once` is gone when its turn comes.
+import 'proper-lockfile'
 
 export { Tensor } from 'onnxruntime-common'
 export type { WeightDtype } from '../asset/convert/plan.js'
@@ -6,14 +13,14 @@ export type { ModuleInfo } from '../asset/module-list.js'
 export { AssetError, type ErrorCode } from '../core/errors.js'
 export type { LongCall, Progress } from '../core/progress.js'
 export type { Generated, GenerateOptions, Prompt } from '../executor/generate.js'
+export type { PlainTensor } from '../executor/plain-tensor.js'
 export type { GraphValue, ModelStats } from '../executor/protocol.js'
-export type { PlainTensor } from '../executor/tensors.js'
-export { getFolder, putFolder } from '../store/folders.js'
 export type { Store, StoredAsset } from '../store/store.js'
 export type { Verification } from '../store/verify.js'
 export type { Message } from '../text/tokenizer.js'
 export { type FragmentOptions, type FragmentResult, fragment, seal } from './fragment.js'
 export { type Comparison, compare, type Inspection, inspect, verify } from './inspect.js'
 export { type LoadedModule, type LoadOptions, loadModel, Model } from './model.js'
-export { type MemoryPlan, type PlannedSegment, plan } from './plan.js'
-export { openStore } from './store.js'
+export { plan } from './plan.js'
+export type { MemoryPlan, PlannedSegment, PlanOptions } from './plan-asset.js'
+export { getFolder, openStore, putFolder } from './store.js'

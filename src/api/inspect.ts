@@ -1,10 +1,9 @@
-import { type ModuleInfo, moduleInfo } from '../asset/module-list.js'
+import type { ModuleInfo } from '../asset/module-list.js'
 import { compareUtf8 } from '../core/paths.js'
 import type { LongCall } from '../core/progress.js'
-import { fragmentHeaders } from '../store/fragment-headers.js'
-import { type OpenAsset, openAsset } from '../store/open-asset.js'
-import { Store } from '../store/store.js'
-import { type Verification, verifyAsset } from '../store/verify.js'
+import type { OpenAsset } from '../store/open-asset.js'
+import type { Store } from '../store/store.js'
+import type { Verification } from '../store/verify.js'
 
 /** What an asset is made of. */
 export interface Inspection {
@@ -33,7 +32,8 @@ export interface Comparison {
 }
 
 async function opened(cidOrPath: string, store: Store | undefined): Promise<OpenAsset> {
-  return openAsset(cidOrPath, async () => store ?? Store.open())
+  const [{ openAsset }, { openStore }] = await Promise.all([import('../store/open-asset.js'), import('./store.js')])
+  return openAsset(cidOrPath, async () => store ?? openStore())
 }
 
 /**
@@ -41,6 +41,10 @@ async function opened(cidOrPath: string, store: Store | undefined): Promise<Open
  * @throws AssetError 'NOT_FOUND' | 'BAD_INPUT' | 'CORRUPT'
  */
 export async function inspect(cidOrPath: string, options: { readonly store?: Store | undefined } = {}): Promise<Inspection> {
+  const [{ moduleInfo }, { fragmentHeaders }] = await Promise.all([
+    import('../asset/module-list.js'),
+    import('../store/fragment-headers.js'),
+  ])
   await using asset = await opened(cidOrPath, options.store)
   const modules: ModuleInfo[] = []
   for await (const { file, header } of fragmentHeaders(asset)) modules.push(moduleInfo(file.path, String(file.cid), file.size, header))
@@ -78,6 +82,7 @@ export async function compare(a: string, b: string, options: { readonly store?: 
  * @throws AssetError 'NOT_FOUND' | 'BAD_INPUT' | 'CORRUPT' where it can't even be opened; other damage is in the result
  */
 export async function verify(cidOrPath: string, options: LongCall & { readonly store?: Store | undefined } = {}): Promise<Verification> {
+  const { verifyAsset } = await import('../store/verify.js')
   await using asset = await opened(cidOrPath, options.store)
   return await verifyAsset(asset, options)
 }

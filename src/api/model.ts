@@ -3,11 +3,11 @@ import type { ModuleInfo } from '../asset/module-list.js'
 import { parseBytes } from '../core/bytes.js'
 import { AssetError } from '../core/errors.js'
 import type { LongCall } from '../core/progress.js'
-import type { EngineChoice } from '../engines/native/choose.js'
+import { checkChoice, type EngineChoice } from '../engines/choice.js'
 import { type ExecutorClient, joinExecutor } from '../executor/client.js'
 import type { Generated, GenerateOptions, Prompt } from '../executor/generate.js'
+import { type PlainTensor, toPlain, toTensor } from '../executor/plain-tensor.js'
 import type { ModelFacts, ModelStats } from '../executor/protocol.js'
-import { type PlainTensor, toPlain, toTensor } from '../executor/tensors.js'
 import type { Store } from '../store/store.js'
 import type { Message } from '../text/tokenizer.js'
 import { inspect } from './inspect.js'
@@ -18,6 +18,13 @@ export interface LoadOptions extends LongCall {
   readonly memory?: number | string | undefined
   /** what computes: 'native' (the addon), 'onnx' (ONNX Runtime), or 'auto' (default): native wherever that can be, ONNX Runtime for the nodes that it doesn't know */
   readonly engine?: EngineChoice | undefined
+  /**
+   * map the files of weights into memory instead of reading them within a budget (`memory` can't be given then): the system
+   * reads what is touched and drops what it needs room for, so this process has no bound of its own, and a model that does not
+   * fit runs far slower than within a budget. Every page is checked once, at its first use. Only in the native engine. If a
+   * file is cut short while it is mapped, the system kills the process.
+   */
+  readonly map?: boolean | undefined
   /** threads that compute in the native engine; as many as the processor has when left out; results don't depend on it */
   readonly threads?: number | undefined
   /** the native engine's instructions: 'avx512', 'avx2', 'neon' or 'portable'; the best there is when left out */
@@ -154,14 +161,14 @@ export class Model implements AsyncDisposable {
  */
 export async function loadModel(cidOrPath: string, options: LoadOptions = {}): Promise<Model> {
   checkSettings(options)
-  const { memory = 'auto', engine = 'auto', threads, instructionSet, store, signal, onProgress } = options
+  const { memory = 'auto', engine = 'auto', map, threads, instructionSet, store, signal, onProgress } = options
   const bytes = memory === 'auto' ? memory : parseBytes(memory, 'memory')
   const client = joinExecutor()
   try {
     const progress = onProgress && ((done: number, total: number) => onProgress({ phase: 'load', done, total }))
     const { model, facts } = await client.call(
       'load',
-      { cidOrPath, store: store?.path, memory: bytes, engine, threads, instructionSet },
+      { cidOrPath, store: store?.path, memory: bytes, engine, map, threads, instructionSet },
       { signal, onProgress: progress },
     )
     return new Model(client, model, facts, cidOrPath, store)
@@ -171,14 +178,18 @@ export async function loadModel(cidOrPath: string, options: LoadOptions = {}): P
   }
 }
 
-function checkSettings({ store, engine, threads, memory, signal }: LoadOptions): void {
+function checkSettings({ store, engine, threads, memory, map, signal }: LoadOptions): void {
+  checkChoice({ engine, threads })
   const wrong = (what: string, wanted: string) => new AssetError('BAD_USAGE', `Cannot load a model with this ${what}; give ${wanted}`)
   if (store !== undefined && typeof store?.path !== 'string') throw wrong('store', 'what openStore() resolves to')
-  if (engine !== undefined && !['auto', 'native', 'onnx'].includes(engine)) throw wrong('engine', "'auto', 'native' or 'onnx'")
-  if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= 256))
-    throw wrong('threads', 'a whole number from 1 to 256')
   if (memory !== undefined && typeof memory !== 'number' && typeof memory !== 'string')
     throw wrong('memory', 'bytes, or a text such as "512MiB"')
+  if (map !== undefined && typeof map !== 'boolean') throw wrong('map', 'true or false')
+  if (map && memory !== undefined)
+    throw new AssetError(
+      'BAD_USAGE',
+      'Cannot map weights within a budget: the system decides what of them is in memory; give map or memory',
+    )
   if (signal !== undefined && !(signal instanceof AbortSignal)) throw wrong('signal', 'an AbortSignal')
 }
 

@@ -1,5 +1,4 @@
 import { availableParallelism } from 'node:os'
-import { Piscina } from 'piscina'
 import { AssetError, throwIfAborted } from '../core/errors.js'
 import { inLanes } from '../core/lanes.js'
 import { LEAF } from '../core/limits.js'
@@ -27,6 +26,7 @@ async function runTasks<In, Out>(
 ): Promise<void> {
   const threads = Math.min(availableParallelism(), inputs.length)
   if (threads === 0) return
+  const { Piscina } = await import('piscina')
   const pool = new Piscina({
     filename: new URL('./file-worker.js', import.meta.url).href,
     minThreads: threads,

@@ -1,7 +1,6 @@
-import { z } from 'zod'
 import { parseCid } from '../core/cid.js'
 import { AssetError } from '../core/errors.js'
-import { parseJson } from '../core/json.js'
+import { parseJsonObject } from '../core/json.js'
 import { LIMITS } from '../core/limits.js'
 import { compareUtf8, FolderNames, isSafePath } from '../core/paths.js'
 import type { AssetFile } from './sums.js'
@@ -26,16 +25,6 @@ export interface Manifest {
   readonly files: ReadonlyMap<string, AssetFile>
 }
 
-const Schema = z.object({
-  format: z.literal(FORMAT),
-  kind: z.enum(KINDS),
-  name: z.string().max(LIMITS.assetName).optional(),
-  main: z.string().optional(),
-  config: z.string().optional(),
-  files: z.looseObject({}),
-})
-const Entry = z.object({ cid: z.string(), size: z.number().int().nonnegative() })
-
 /** The canonical bytes of asset.json: fixed key order, files ordered by UTF-8 bytes, compact, a newline at the end. */
 export function encodeManifest(manifest: Manifest): Uint8Array<ArrayBuffer> {
   const { kind, name, main, config } = manifest
@@ -51,16 +40,23 @@ export function encodeManifest(manifest: Manifest): Uint8Array<ArrayBuffer> {
  * @throws AssetError 'BAD_INPUT' | 'LIMIT' where it is not a manifest, or a path could leave the folder.
  */
 export function decodeManifest(bytes: Uint8Array, what: string = MANIFEST): Manifest {
-  const json = parseJson(bytes, what)
-  const { kind, name, main, config } = checked(Schema, json, what)
-  // Not out of zod, whose records leave out a key such as __proto__: what is validated must be all that was given.
-  const given = Object.entries((json as { files: object }).files)
+  const { format, kind, name, main, config, files: listed } = parseJsonObject(bytes, what)
+  if (format !== FORMAT) throw bad(what, `format: expected "${FORMAT}"`)
+  if (!isKind(kind)) throw bad(what, `kind: expected one of ${KINDS.join(', ')}`)
+  if (!isText(name) || (name ?? '').length > LIMITS.assetName) throw bad(what, `name: expected at most ${LIMITS.assetName} characters`)
+  if (!isText(main)) throw bad(what, 'main: expected a path')
+  if (!isText(config)) throw bad(what, 'config: expected a path')
+  if (!isObject(listed)) throw bad(what, 'files: expected an object')
+  const given = Object.entries(listed)
   if (given.length > LIMITS.files) throw new AssetError('LIMIT', `Cannot read ${what}: it lists more than ${LIMITS.files} files`)
   const files = new Map<string, AssetFile>()
   const names = new FolderNames([MANIFEST])
   let total = 0
   for (const [path, value] of given) {
-    const { cid, size } = checked(Entry, value, `${what}, ${JSON.stringify(path.slice(0, 100))}`)
+    const { cid, size } = isObject(value) ? value : {}
+    const entry = `${what}, ${JSON.stringify(path.slice(0, 100))}`
+    if (typeof cid !== 'string') throw bad(entry, 'cid: expected a text')
+    if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) throw bad(entry, 'size: expected a whole number from 0')
     if (!isSafePath(path)) throw bad(what, `it lists the unsafe path ${JSON.stringify(path.slice(0, 100))}`)
     const clash = names.add(path)
     if (clash !== undefined)
@@ -74,11 +70,17 @@ export function decodeManifest(bytes: Uint8Array, what: string = MANIFEST): Mani
   return { kind, files, ...(name !== undefined && { name }), ...(main !== undefined && { main }), ...(config !== undefined && { config }) }
 }
 
-function checked<T>(schema: z.ZodType<T>, value: unknown, what: string): T {
-  const parsed = schema.safeParse(value)
-  if (parsed.success) return parsed.data
-  const issue = parsed.error.issues[0]
-  throw bad(what, `${issue?.path.join('.') || 'it'}: ${issue?.message}`)
+function isKind(value: unknown): value is Manifest['kind'] {
+  return (KINDS as readonly unknown[]).includes(value)
+}
+
+/** A text, or left out. */
+function isText(value: unknown): value is string | undefined {
+  return value === undefined || typeof value === 'string'
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function bad(what: string, why: string): AssetError {

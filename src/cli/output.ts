@@ -1,4 +1,4 @@
-import { SingleBar } from 'cli-progress'
+import type { SingleBar } from 'cli-progress'
 import { formatBytes } from '../core/bytes.js'
 import { harmless } from '../core/one-line.js'
 import type { Progress } from '../core/progress.js'
@@ -28,12 +28,14 @@ export function table(rows: readonly (readonly (string | number)[])[]): string {
 }
 
 /** A progress bar on a terminal for what takes longer than a second; nothing where stderr is piped. */
-function progressBar(): { onProgress: (progress: Progress) => void; stop: () => void } {
+async function progressBar(): Promise<{ onProgress: (progress: Progress) => void; stop: () => void }> {
+  if (!process.stderr.isTTY) return { onProgress: () => undefined, stop: () => undefined }
+  const { SingleBar } = await import('cli-progress')
   const started = Date.now()
   let bar: SingleBar | undefined
   const amount = (phase: Progress['phase'], count: number) => (phase === 'load' ? String(count) : formatBytes(count))
   const onProgress = ({ phase, done, total }: Progress) => {
-    if (!process.stderr.isTTY || Date.now() - started < 1000) return
+    if (Date.now() - started < 1000) return
     if (!bar) {
       bar = new SingleBar({
         format: '{phase} {bar} {percentage}% {size} eta {eta}s',
@@ -57,7 +59,7 @@ export async function withProgress<T>(
 
 /** Runs a call with a progress bar. */
 export async function withBar<T>(call: (onProgress: (progress: Progress) => void) => Promise<T>): Promise<T> {
-  const bar = progressBar()
+  const bar = await progressBar()
   try {
     return await call(bar.onProgress)
   } finally {

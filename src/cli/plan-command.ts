@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { type MemoryPlan, type PlannedSegment, plan } from '../api/index.js'
 import { formatBytes } from '../core/bytes.js'
-import type { EngineChoice } from '../engines/native/choose.js'
+import type { EngineChoice } from '../engines/choice.js'
 import { engineOption } from './engine-option.js'
 import { print, table } from './output.js'
 

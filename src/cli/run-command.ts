@@ -3,7 +3,7 @@ import { loadModel, type Model, type ModelStats } from '../api/index.js'
 import { formatBytes } from '../core/bytes.js'
 import { AssetError } from '../core/errors.js'
 import { harmless } from '../core/one-line.js'
-import type { EngineChoice } from '../engines/native/choose.js'
+import { type EngineChoice, MOST_THREADS } from '../engines/choice.js'
 import { cancellable } from './cancel.js'
 import { engineOption } from './engine-option.js'
 import { numberOption, wholeOption } from './number-option.js'
@@ -22,6 +22,7 @@ interface RunOptions {
   readonly stop?: string[]
   readonly ignoreEos?: boolean
   readonly memory?: string
+  readonly map?: boolean
   readonly engine: EngineChoice
   readonly threads?: number
   readonly stats?: boolean
@@ -54,8 +55,9 @@ export function addRunCommand(program: Command): void {
     .option('--stop <text...>', 'texts that end the generation')
     .option('--ignore-eos', 'go on after an end-of-sequence token')
     .option('--memory <size>', 'most bytes of weights in memory, such as 512MiB')
+    .option('--map', 'map the weights instead: the system decides what of them is in memory')
     .addOption(engineOption())
-    .option('--threads <n>', 'threads that compute in the native engine', wholeOption('threads', 1, 1024))
+    .option('--threads <n>', 'threads that compute in the native engine', wholeOption('threads', 1, MOST_THREADS))
     .option('--stats', 'print what it took, to stderr')
     .option('--json', 'print JSON')
     .addHelpText(
@@ -67,9 +69,9 @@ export function addRunCommand(program: Command): void {
       if (given.length !== 1)
         throw new AssetError('BAD_USAGE', 'Cannot run without knowing on what: give one of --prompt, --message, --ids or --embed')
       if (options.stop?.includes('')) throw new AssetError('BAD_USAGE', 'Cannot read --stop "": give a text that is not empty')
-      const { memory, engine, threads } = options
+      const { memory, map, engine, threads } = options
       await cancellable(async (signal) => {
-        await using model = await withBar((onProgress) => loadModel(asset, { memory, engine, threads, signal, onProgress }))
+        await using model = await withBar((onProgress) => loadModel(asset, { memory, map, engine, threads, signal, onProgress }))
         await run(model, options, signal)
       })
     })

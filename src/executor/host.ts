@@ -8,8 +8,9 @@ import { embed } from './embed.js'
 import { type Generated, generate, type TextFiles } from './generate.js'
 import { Loader } from './load.js'
 import type { LoadedModel } from './loaded-model.js'
+import { toPlain, toTensor } from './plain-tensor.js'
 import type { Calls, GraphValue, ModelFacts, ModelStats } from './protocol.js'
-import { tensorType, toPlain, toTensor } from './tensors.js'
+import { tensorType } from './tensors.js'
 
 interface Hosted {
   readonly model: LoadedModel

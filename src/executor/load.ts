@@ -24,11 +24,18 @@ export class Loader {
     const { main } = asset.manifest
     if (!main) throw await noGraph(asset)
     const index = indexGraph(parseGraph(await asset.readFile(main, LIMITS.graph)))
-    const { memory } = settings
-    const budgetOf = (total: number) => (memory === 'auto' ? Math.max(1, Math.min(Math.floor(freeMemory() * 0.6), total)) : memory)
+    const { memory, map = false } = settings
+    // What is mapped has no budget: all of it is planned as if it stayed, and the system decides what does.
+    const budgetOf = (total: number) =>
+      map ? total : memory === 'auto' ? Math.max(1, Math.min(Math.floor(freeMemory() * 0.6), total)) : memory
     const division = divide(index, settings.engine)
     const { segments, program } = division
     if (program && segments.length === 1) return NativeModel.load(asset, index, program, budgetOf, settings)
+    if (map)
+      throw new AssetError(
+        'UNSUPPORTED',
+        `Cannot map the weights of ${asset.where}: only the native engine can, and it doesn't run all of this model; load it without map`,
+      )
     return StepModel.load(asset, index, division, this.onnx, budgetOf, settings)
   }
 }

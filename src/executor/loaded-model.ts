@@ -12,7 +12,10 @@ export interface PassOptions {
 export interface Session {
   /** bytes that it takes */
   readonly bytes: number
-  /** one pass over `ids` after what was there before; resolves to the logits (vocabulary) of the last position */
+  /**
+   * One pass over `ids` after what was there before; resolves to the logits (vocabulary) of the last position. They are for
+   * use at once: the model's next pass may write over them.
+   */
   pass(ids: readonly number[], options: PassOptions): Promise<Float32Array>
   free(): void
 }

@@ -9,14 +9,16 @@ import type { WeightCounters } from './counters.js'
 import { DecodeTurns } from './decode-turns.js'
 import { completeFeeds, type Values } from './feeds.js'
 import type { LoadedModel, PassOptions, Session } from './loaded-model.js'
+import { lastLogits } from './logits.js'
 import { NativeProgram } from './native-program.js'
 import type { LoadSettings } from './settings.js'
-import { lastLogits } from './step-session.js'
 
 /** A model that is wholly native: one program of one segment, whose single tokens of several generations share a pass. */
 export class NativeModel implements LoadedModel {
   readonly engine = 'native'
   private readonly takes: ReadonlySet<string>
+  /** the logits of the last pass of a generation, to be written over: a vocabulary wide, they would soon be 30 MB of garbage */
+  private logits: Float32Array | undefined
   private readonly turns = new DecodeTurns<NativeSession>((steps, signal) =>
     this.next(
       steps.map(({ session }) => session),
@@ -94,8 +96,10 @@ export class NativeModel implements LoadedModel {
       if (!tensor) throw new AssetError('UNSUPPORTED', `Cannot generate: the model has the input ${name}`)
       return [name, tensor]
     })
-    const outputs = await this.native.run(0, new Map(feeds), { sessions: [...sessions], lastOnly: true, signal })
-    const all = lastLogits(outputs.get('logits'), rows.length)
+    const outputs = await this.native.run(0, new Map(feeds), { sessions: [...sessions], lastOnly: true, signal, into: this.logits })
+    const logits = outputs.get('logits')
+    const all = lastLogits(logits, rows.length)
+    this.logits = logits?.data as Float32Array
     return rows.map((_, row) => all.subarray((row * all.length) / rows.length, ((row + 1) * all.length) / rows.length))
   }
 

@@ -3,7 +3,6 @@ import { Tensor } from 'onnxruntime-common'
 import { AssetError } from '../core/errors.js'
 import {
   type Addon,
-  findAddon,
   type NamedTensor,
   type NativeAbort,
   type NativeMachine,
@@ -11,8 +10,9 @@ import {
   nativeError,
   type OpenedModel,
 } from '../engines/native/addon.js'
+import { findAddon } from '../engines/native/find-addon.js'
 import type { Program } from '../engines/native/program.js'
-import { specText } from '../engines/native/spec.js'
+import { needsOf, specText } from '../engines/native/spec.js'
 import type { GraphIndex } from '../graph/cut.js'
 import type { TilePlan } from '../plan/tiles.js'
 import type { OpenAsset } from '../store/open-asset.js'
@@ -39,6 +39,8 @@ export interface RunOptions {
   /** computes the output head for the last position of each sequence alone */
   readonly lastOnly?: boolean
   readonly signal?: AbortSignal | undefined
+  /** the first output of floats that is as long is written there */
+  readonly into?: Float32Array | undefined
 }
 
 /** A program that the native engine has opened: weights are read straight into it, caches appended in place. */
@@ -61,12 +63,11 @@ export class NativeProgram {
   /** Reads what stays in memory and begins to stream the rest. @throws AssetError 'BAD_INPUT' | 'CORRUPT' | 'IO' | 'ABORTED' */
   static async open(asset: OpenAsset, index: GraphIndex, program: Program, plan: TilePlan, settings: LoadSettings): Promise<NativeProgram> {
     const { files, sums } = await openFiles(asset, index, program)
+    const { signal, map } = settings
     const named = (error: unknown) => nativeError(error, (message) => nameFiles(message, files, asset.where))
     try {
-      const model = await withAbort(settings.signal, (abort) =>
-        machineOf(settings).open(specText(index, program, plan, files), sums, abort),
-      )
-      return new NativeProgram(program, plan, model, named)
+      const model = await withAbort(signal, (abort) => machineOf(settings).open(specText(index, program, plan, files), sums, abort, map))
+      return new NativeProgram(program, map ? mapped(plan, needsOf(index, program).vectorBytes) : plan, model, named)
     } catch (error) {
       throw named(error)
     }
@@ -77,12 +78,12 @@ export class NativeProgram {
   }
 
   /** Runs one segment of a pass: its outputs by name. Segment 0 begins a pass, each other follows the one before it. */
-  async run(segment: number, feeds: Values, { sessions = [], lastOnly = false, signal }: RunOptions): Promise<Values> {
+  async run(segment: number, feeds: Values, { sessions = [], lastOnly = false, signal, into }: RunOptions): Promise<Values> {
     if (this.closed) throw new AssetError('CLOSED', 'Cannot run the model: it was closed')
     const inputs = [...feeds].map(([name, tensor]) => toNative(name, tensor))
     const started = performance.now()
     try {
-      const outputs = await withAbort(signal, (abort) => this.model.run(segment, inputs, sessions, lastOnly, abort))
+      const outputs = await withAbort(signal, (abort) => this.model.run(segment, inputs, sessions, lastOnly, abort, into))
       return new Map(outputs.map((tensor) => [tensor.name, fromNative(tensor)]))
     } catch (error) {
       throw this.named(error)
@@ -125,6 +126,12 @@ export class NativeProgram {
     this.closed = true
     this.model.close()
   }
+}
+
+/** What a plan comes to where the files of its matrices are mapped: of those nothing is the model's own, nor known to be in memory. */
+function mapped(plan: TilePlan, vectors: number): TilePlan {
+  const tiles = [...plan.tiles].map(([name, list]) => [name, list.map(({ rows }) => ({ rows, pinned: false }))] as const)
+  return { ...plan, budget: vectors, pinnedBytes: vectors, tiles: new Map(tiles) }
 }
 
 /** Makes a call that a signal can stop. */

@@ -1,8 +1,8 @@
 import type { ErrorCode } from '../core/errors.js'
 import type { WeightCounters } from './counters.js'
 import type { Generated, GenerateOptions, Prompt } from './generate.js'
+import type { PlainTensor } from './plain-tensor.js'
 import type { LoadSettings } from './settings.js'
-import type { PlainTensor } from './tensors.js'
 
 /** An input or output of a graph; a dimension is a size or the name of one. */
 export interface GraphValue {

@@ -1,10 +1,12 @@
-import type { EngineChoice } from '../engines/native/choose.js'
+import type { EngineChoice } from '../engines/choice.js'
 
 /** How a model is loaded. */
 export interface LoadSettings {
   /** bytes of weights; 'auto' takes three fifths of the free memory, all weights at most */
   readonly memory: number | 'auto'
   readonly engine: EngineChoice
+  /** weights lie in mapped files instead of within a budget */
+  readonly map?: boolean | undefined
   /** threads that compute natively; as many as the processor has when left out */
   readonly threads?: number | undefined
   /** which instructions the native engine uses; the best that the processor has when left out */

@@ -15,9 +15,10 @@ import { completeFeeds, type Values } from './feeds.js'
 import type { LoadedModel, PassOptions, Session } from './loaded-model.js'
 import { NativeProgram, type RunOptions } from './native-program.js'
 import type { PassQueue } from './pass-queue.js'
+import { toTensor } from './plain-tensor.js'
 import type { LoadSettings } from './settings.js'
 import { StepSession } from './step-session.js'
-import { elementSize, tensorOver, toTensor } from './tensors.js'
+import { elementSize, tensorOver } from './tensors.js'
 import { WeightFiles } from './weight-files.js'
 
 /** What all models share that ONNX Runtime computes, wholly or in part. */

@@ -1,8 +1,8 @@
 import { Tensor } from 'onnxruntime-common'
-import { AssetError } from '../core/errors.js'
 import type { NativeSession } from '../engines/native/addon.js'
 import type { Values } from './feeds.js'
 import type { PassOptions, Session } from './loaded-model.js'
+import { lastLogits } from './logits.js'
 
 /** Keys and values: those of ONNX Runtime as graph outputs that are inputs of the next pass, those of the native engine in its own caches. */
 export class StepSession implements Session {
@@ -40,15 +40,4 @@ export class StepSession implements Session {
     this.past = new Map()
     this.native?.free()
   }
-}
-
-/** The last rows of logits (rows, sequence, vocabulary), of one sequence unless said otherwise. @throws AssetError 'UNSUPPORTED' where the model gives something else by that name */
-export function lastLogits(logits: Tensor | undefined, rows = 1): Float32Array {
-  const [batch, sequence, vocabulary] = logits?.dims ?? []
-  if (logits?.type !== 'float32' || logits.dims.length !== 3 || batch !== rows || !sequence || !vocabulary)
-    throw new AssetError(
-      'UNSUPPORTED',
-      `Cannot generate: the model's logits are ${logits ? `${logits.type} [${logits.dims}]` : 'missing'}, expected float32 [${rows},sequence,vocabulary]; use run`,
-    )
-  return (logits.data as Float32Array).subarray(-rows * vocabulary)
 }

@@ -2,13 +2,6 @@ import { Tensor } from 'onnxruntime-common'
 import { AssetError } from '../core/errors.js'
 import { TensorProto_DataType as DataType } from '../graph/generated/onnx_pb.js'
 
-/** A tensor as plain data, which threads can pass: element type, values, dimensions. */
-export interface PlainTensor {
-  readonly type: Tensor.Type
-  readonly data: Tensor.DataType
-  readonly dims: readonly number[]
-}
-
 type View = new (buffer: ArrayBuffer, offset: number, length: number) => Tensor.DataType
 
 // BFLOAT16 and FLOAT16 travel as the 16-bit integers that they are; the cut graphs know.
@@ -46,17 +39,4 @@ function kindOf(elemType: number) {
   const kind = KINDS[elemType]
   if (!kind) throw new AssetError('UNSUPPORTED', `Cannot run the graph: tensors of ONNX element type ${elemType} are not supported`)
   return kind
-}
-
-/** The tensor of plain data. @throws AssetError 'BAD_INPUT' where data and dims don't fit */
-export function toTensor({ type, data, dims }: PlainTensor, what: string): Tensor {
-  try {
-    return new Tensor(type as 'float32', data as Float32Array, dims)
-  } catch (cause) {
-    throw new AssetError('BAD_INPUT', `Cannot use ${what}: ${cause instanceof Error ? cause.message : cause}`, { cause })
-  }
-}
-
-export function toPlain(tensor: Tensor): PlainTensor {
-  return { type: tensor.type, data: tensor.data as Tensor.DataType, dims: tensor.dims }
 }

@@ -1,8 +1,8 @@
 import { parentPort } from 'node:worker_threads'
 import { AssetError, type ErrorCode } from '../core/errors.js'
 import { Host } from './host.js'
+import type { PlainTensor } from './plain-tensor.js'
 import type { Reply, Request } from './protocol.js'
-import type { PlainTensor } from './tensors.js'
 
 // The thread that runs all models of the process: the calling thread never waits for compute or disk.
 const host = new Host()

@@ -16,10 +16,7 @@ import { checkFiles } from './verify.js'
 
 const COPIES_AT_ONCE = 8
 
-/**
- * Puts an asset folder into the store, hashed on the way; it must be what its manifest says. Resolves to its CID.
- * @throws AssetError 'NOT_FOUND', 'CORRUPT' where a file is not the one that the manifest lists; nothing stays then
- */
+/** See `putFolder` in the api. */
 export async function putFolder(store: Store, folder: string, options: LongCall = {}): Promise<string> {
   await using asset = await openAsset(folder, async () => store)
   const { files: listed, ...about } = asset.manifest
@@ -39,11 +36,7 @@ export async function putFolder(store: Store, folder: string, options: LongCall 
   return String(cid)
 }
 
-/**
- * Gets an asset out of the store as a new folder: files cloned where the file system can (reflink), else copied; never
- * links, which ONNX Runtime refuses. What was copied is read again and compared with its CIDs before the folder gets its name.
- * @throws AssetError 'NOT_FOUND', 'CORRUPT' where a file in the store is damaged, 'BAD_USAGE' where the folder exists and is not empty, 'ABORTED', 'IO'; nothing half-written stays
- */
+/** See `getFolder` in the api. */
 export async function getFolder(store: Store, cid: string, out: string, options: LongCall = {}): Promise<void> {
   await using asset = await openAsset(cid, async () => store)
   const files = [...asset.manifest.files.values(), asset.manifestFile]

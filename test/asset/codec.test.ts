@@ -173,6 +173,25 @@ describe('manifests', () => {
     expect(() => decodeManifest(manifest('{"__proto__":{}}'))).toThrow(/"__proto__": cid/)
   })
 
+  it.each([
+    ['another format', '{"format":"module-assets/2","kind":"model","files":{}}', /format: expected "module-assets\/1"/],
+    ['an unknown kind', '{"format":"module-assets/1","kind":"tool","files":{}}', /kind: expected one of model, dataset/],
+    ['a kind that objects inherit', '{"format":"module-assets/1","kind":"constructor","files":{}}', /kind: expected/],
+    ['a name that is no text', '{"format":"module-assets/1","kind":"model","name":1,"files":{}}', /name: expected/],
+    ['a name without end', `{"format":"module-assets/1","kind":"model","name":"${'n'.repeat(5000)}","files":{}}`, /name: expected at most/],
+    ['a main that is no text', '{"format":"module-assets/1","kind":"model","main":null,"files":{}}', /main: expected a path/],
+    ['a config that is no text', '{"format":"module-assets/1","kind":"model","config":{},"files":{}}', /config: expected a path/],
+    ['no files', '{"format":"module-assets/1","kind":"model"}', /files: expected an object/],
+    ['files as a list', '{"format":"module-assets/1","kind":"model","files":[]}', /files: expected an object/],
+    ['a file that is null', '{"format":"module-assets/1","kind":"model","files":{"a":null}}', /"a": cid: expected/],
+    ['a file that is a list', '{"format":"module-assets/1","kind":"model","files":{"a":[]}}', /"a": cid: expected/],
+    ['a list', '[]', /must be a JSON object/],
+  ])('refuses %s', (_what, text, why) => {
+    expect(() => decodeManifest(Buffer.from(text))).toThrow(
+      expect.objectContaining({ code: 'BAD_INPUT', message: expect.stringMatching(why) }),
+    )
+  })
+
   it('refuses bad CIDs and sizes, and sizes that together no disk has, without making anything of them', () => {
     expect(() => decodeManifest(manifest('{"a":{"cid":"Qm","size":1}}'))).toThrow(/not a CID/)
     expect(() => decodeManifest(manifest(`{"a":{"cid":"${cid}","size":-1}}`))).toThrow(/"a": size/)

@@ -1,4 +1,4 @@
-import { findAddon } from '../../src/engines/native/addon.js'
+import { findAddon } from '../../src/engines/native/find-addon.js'
 
 const native = !(findAddon() instanceof Error)
 if (!native) console.warn('skipped: tests of the native engine, since it is not built on this machine')

@@ -1,4 +1,4 @@
-import type { PlainTensor } from '../../src/executor/tensors.js'
+import type { PlainTensor } from '../../src/executor/plain-tensor.js'
 import { TensorProto_DataType as DataType, type ModelProto } from '../../src/graph/generated/onnx_pb.js'
 import { FATAL } from '../graph/fatal-graphs.js'
 import { external, integers, modelOf, node, value } from '../graph/onnx.js'

@@ -3,7 +3,7 @@ import { cp, readdir, readFile, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { fragment, loadModel, type Model } from '../../src/api/index.js'
+import { fragment, loadModel, type Model, plan } from '../../src/api/index.js'
 import { joinExecutor } from '../../src/executor/client.js'
 import { fragmentFor, type TestStore, testStore } from './assets.js'
 import { choiceOf, ENGINES } from './engines.js'
@@ -119,8 +119,9 @@ describe.each(ENGINES)('the life of a model in %s', (engine) => {
   })
 
   it('refuses settings that are none', async () => {
-    for (const options of [{ store: '/path' }, { memory: 5n }, { engine: 'tpu' }, { threads: 0 }, { signal: {} }])
+    for (const options of [{ store: '/path' }, { memory: 5n }, { engine: 'tpu' }, { threads: 0 }, { threads: 257 }, { signal: {} }])
       await expect(loadModel(cid, { store: assets.store, ...options } as never)).rejects.toMatchObject({ code: 'BAD_USAGE' })
+    await expect(plan(cid, { store: assets.store, engine: 'tpu' as never })).rejects.toMatchObject({ code: 'BAD_USAGE' })
   })
 
   it('Ctrl-C while the command line loads or generates ends it with one line', async () => {

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type LoadOptions, loadModel, plan } from '../../src/api/index.js'
-import { type Addon, findAddon } from '../../src/engines/native/addon.js'
+import type { Addon } from '../../src/engines/native/addon.js'
+import { findAddon } from '../../src/engines/native/find-addon.js'
 import { sharedModel } from '../shared.js'
 import { idTensor, type TestStore, testStore } from './assets.js'
 import { ENGINES } from './engines.js'

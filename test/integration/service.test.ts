@@ -8,34 +8,13 @@ import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import type { ModelStats } from '../../src/api/index.js'
 import { temporary } from '../sources/files.js'
+import { npm, reachesRegistry } from './npm.js'
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
 const run = promisify(execFile)
 
-function npm(cwd: string, ...args: string[]) {
-  // The outer npm's own settings must not reach this one.
-  const env = Object.fromEntries(
-    Object.entries(process.env).filter(([name]) => !/^npm_(config_(local_prefix|prefix|onnxruntime)|package|lifecycle)/i.test(name)),
-  )
-  // A service without cargo: the native engine is not built, ONNX Runtime is what runs.
-  env.MODULE_ASSETS_NATIVE = 'skip'
-  return run('npm', [...args, '--no-audit', '--no-fund', '--prefer-offline', '--loglevel=error'], {
-    cwd,
-    env,
-    timeout: 240_000,
-    shell: process.platform === 'win32',
-  })
-}
-
 async function statsOf(address: string): Promise<ModelStats> {
   return (await (await fetch(`${address}/stats`)).json()) as ModelStats
-}
-
-async function reachesRegistry(): Promise<boolean> {
-  return npm(ROOT, 'view', 'fastify', 'version').then(
-    () => true,
-    () => false,
-  )
 }
 
 describe('installed as a dependency', () => {

@@ -48,7 +48,8 @@ pub fn value_of(tensor: &NamedTensor) -> Result<Value> {
     }
 }
 
-pub fn named(name: String, value: Value) -> napi::Result<NamedTensor> {
+/// A value as JavaScript gets it: floats in `into` where that is there and as long as they, else in memory of their own.
+pub fn named(name: String, value: Value, into: &mut Option<Float32Array>) -> napi::Result<NamedTensor> {
     let dims = value
         .dims()
         .iter()
@@ -63,7 +64,16 @@ pub fn named(name: String, value: Value) -> napi::Result<NamedTensor> {
         bool: None,
     };
     match value {
-        Value::F32(data) => tensor.f32 = Some(data.into_data().into()),
+        Value::F32(data) => {
+            tensor.f32 = match into.take_if(|into| into.len() == data.data().len()) {
+                Some(mut into) => {
+                    // SAFETY: this runs on the thread of JavaScript, which alone uses the list, and nothing else runs meanwhile
+                    unsafe { into.as_mut() }.copy_from_slice(data.data());
+                    Some(into)
+                }
+                None => Some(data.into_data().into()),
+            }
+        }
         Value::I64(data) => tensor.i64 = Some(data.into_data().into()),
         Value::Bool(data) => tensor.bool = Some(data.into_data().into_iter().map(u8::from).collect::<Vec<_>>().into()),
     }

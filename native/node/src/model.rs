@@ -2,10 +2,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use masset_core::kernels::{Isa, Machine};
-use masset_core::model::{Model, Session, Spec};
+use masset_core::model::{Model, ModelStats, Session, Spec};
 use masset_core::program::Value;
-use masset_core::{Error, Result};
-use napi::bindgen_prelude::{AsyncTask, Uint32Array};
+use masset_core::{Code, Error, Result};
+use napi::bindgen_prelude::{AsyncTask, Float32Array, Uint32Array};
 use napi::{Env, Task};
 use napi_derive::napi;
 
@@ -100,9 +100,23 @@ impl NativeSession {
     }
 }
 
-/// A model, ready to run.
+/// A model, ready to run. Closing lets go of it: JavaScript's own garbage may keep this object for long.
 #[napi]
-pub struct NativeModel(Arc<Model>);
+pub struct NativeModel(Mutex<Held>);
+
+enum Held {
+    Open(Arc<Model>),
+    Closed(ModelStats),
+}
+
+impl NativeModel {
+    fn open(&self) -> Result<Arc<Model>> {
+        match &*lock(&self.0) {
+            Held::Open(model) => Ok(model.clone()),
+            Held::Closed(_) => Err(Error::new(Code::Aborted, "Cannot run the model: it was closed")),
+        }
+    }
+}
 
 /// Counters since the model was opened; bytes and milliseconds.
 #[napi(object)]
@@ -120,11 +134,12 @@ impl NativeModel {
     /// The caches of one sequence, empty.
     #[napi]
     pub fn session(&self) -> napi::Result<NativeSession> {
-        let session = guarded(|| self.0.session())?;
+        let session = guarded(|| self.open()?.session())?;
         Ok(NativeSession(Arc::new(Mutex::new(Place::Here(session)))))
     }
 
     /// One segment of a pass over a batch, one session for each sequence of it; without sessions the caches are inputs and outputs.
+    /// The first output of floats that is as long as `into` is written there and given out as it, instead of in memory of its own.
     #[napi(ts_return_type = "Promise<NamedTensor[]>")]
     pub fn run(
         &self,
@@ -133,6 +148,7 @@ impl NativeModel {
         sessions: Vec<&NativeSession>,
         last_only: bool,
         abort: &Abort,
+        into: Option<Float32Array>,
     ) -> napi::Result<AsyncTask<Run>> {
         let values = inputs.into_iter().map(|tensor| Ok((value_of(&tensor)?, tensor.name)));
         let inputs = values
@@ -141,18 +157,22 @@ impl NativeModel {
             .map_err(thrown)?;
         let sessions = sessions.iter().map(|session| session.0.clone()).collect();
         Ok(AsyncTask::new(Run {
-            model: self.0.clone(),
+            model: self.open().map_err(thrown)?,
             segment: segment as usize,
             inputs,
             sessions,
             last_only,
             abort: abort.0.clone(),
+            into,
         }))
     }
 
     #[napi]
     pub fn stats(&self) -> NativeStats {
-        let stats = self.0.stats();
+        let stats = match &*lock(&self.0) {
+            Held::Open(model) => model.stats(),
+            Held::Closed(stats) => *stats,
+        };
         NativeStats {
             bytes_read: stats.bytes_read as f64,
             disk_bytes: stats.disk_bytes as f64,
@@ -163,10 +183,14 @@ impl NativeModel {
         }
     }
 
-    /// Ends reading; a pass that is under way fails. Memory goes when nothing uses it any more.
+    /// Ends reading; a pass that is under way fails. Memory and files go at once, or with the pass that still uses them.
     #[napi]
     pub fn close(&self) {
-        self.0.close();
+        let mut held = lock(&self.0);
+        if let Held::Open(model) = &*held {
+            model.close();
+            *held = Held::Closed(model.stats());
+        }
     }
 }
 
@@ -191,10 +215,12 @@ impl NativeMachine {
         })
     }
 
-    /// Opens a model: `plan` is the JSON of masset_core::model::Spec, `sums` the checksums of all pages of its files.
+    /// Opens a model: `plan` is the JSON of masset_core::model::Spec, `sums` the checksums of all pages of its files. With
+    /// `map` what the plan pins is mapped.
     #[napi(ts_return_type = "Promise<NativeModel>")]
-    pub fn open(&self, plan: String, sums: Uint32Array, abort: &Abort) -> AsyncTask<Open> {
+    pub fn open(&self, plan: String, sums: Uint32Array, abort: &Abort, map: Option<bool>) -> AsyncTask<Open> {
         AsyncTask::new(Open {
+            map: map.unwrap_or(false),
             machine: self.0.clone(),
             plan,
             sums: sums.to_vec(),
@@ -205,6 +231,7 @@ impl NativeMachine {
 
 pub struct Open {
     machine: Arc<Machine>,
+    map: bool,
     plan: String,
     sums: Vec<u32>,
     abort: Arc<AtomicBool>,
@@ -216,11 +243,17 @@ impl Task for Open {
 
     fn compute(&mut self) -> napi::Result<Model> {
         let sums = std::mem::take(&mut self.sums);
-        guarded(|| Model::open(Spec::from_json(&self.plan)?, sums, self.machine.clone(), &self.abort))
+        guarded(|| {
+            let spec = Spec {
+                map: self.map,
+                ..Spec::from_json(&self.plan)?
+            };
+            Model::open(spec, sums, self.machine.clone(), &self.abort)
+        })
     }
 
     fn resolve(&mut self, _: Env, model: Model) -> napi::Result<NativeModel> {
-        Ok(NativeModel(Arc::new(model)))
+        Ok(NativeModel(Mutex::new(Held::Open(Arc::new(model)))))
     }
 }
 
@@ -231,6 +264,7 @@ pub struct Run {
     sessions: Vec<Arc<Mutex<Place>>>,
     last_only: bool,
     abort: Arc<AtomicBool>,
+    into: Option<Float32Array>,
 }
 
 impl Run {
@@ -260,6 +294,9 @@ impl Task for Run {
     }
 
     fn resolve(&mut self, _: Env, outputs: Self::Output) -> napi::Result<Self::JsValue> {
-        outputs.into_iter().map(|(name, value)| named(name, value)).collect()
+        outputs
+            .into_iter()
+            .map(|(name, value)| named(name, value, &mut self.into))
+            .collect()
     }
 }

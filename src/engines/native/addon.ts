@@ -1,4 +1,3 @@
-import { createRequire } from 'node:module'
 import { AssetError, type ErrorCode } from '../../core/errors.js'
 
 /** A tensor on its way to or from the addon; exactly one of the lists is there. */
@@ -39,12 +38,14 @@ export interface NativeStats {
 /** A model opened by the addon; its segments run in their order, over and over. */
 export interface OpenedModel {
   session(): NativeSession
+  /** the first output of floats that is as long as `into` is written there */
   run(
     segment: number,
     inputs: readonly NamedTensor[],
     sessions: readonly NativeSession[],
     lastOnly: boolean,
     abort: NativeAbort,
+    into?: Float32Array,
   ): Promise<NamedTensor[]>
   stats(): NativeStats
   close(): void
@@ -52,7 +53,8 @@ export interface OpenedModel {
 
 /** Threads and an instruction set. */
 export interface NativeMachine {
-  open(plan: string, sums: Uint32Array, abort: NativeAbort): Promise<OpenedModel>
+  /** with `map` what the plan pins lies in mapped files */
+  open(plan: string, sums: Uint32Array, abort: NativeAbort, map?: boolean): Promise<OpenedModel>
 }
 
 /** What the addon exports. */
@@ -60,29 +62,6 @@ export interface Addon {
   readonly Abort: new () => NativeAbort
   readonly NativeMachine: new (threads: number, instructionSet?: string) => NativeMachine
   instructionSets(): string[]
-}
-
-const require = createRequire(import.meta.url)
-// Built beside the sources, or a package that was built for this platform.
-const PLACES = ['../../../../native/masset.node', `module-assets-native-${process.platform}-${process.arch}`]
-
-let found: Addon | Error | undefined
-
-/** The addon, or why there is none. */
-export function findAddon(): Addon | Error {
-  if (found) return found
-  const reasons: string[] = []
-  for (const place of PLACES) {
-    try {
-      found = require(place) as Addon
-      return found
-    } catch (error) {
-      const missing = (error as { code?: string }).code === 'MODULE_NOT_FOUND'
-      reasons.push(`${place}: ${missing ? 'not there' : error instanceof Error ? error.message.split('\n')[0] : error}`)
-    }
-  }
-  found = new Error(reasons.join('; '))
-  return found
 }
 
 /** Gives an error of the addon back its code. */

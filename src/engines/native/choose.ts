@@ -1,12 +1,10 @@
 import { AssetError } from '../../core/errors.js'
 import type { GraphIndex } from '../../graph/cut.js'
 import { liveGraph } from '../../graph/live.js'
-import { findAddon } from './addon.js'
+import type { EngineChoice } from '../choice.js'
 import { type Division, divideGraph } from './divide.js'
+import { findAddon, warnIfBroken } from './find-addon.js'
 import { lowerGraph } from './lower.js'
-
-/** What may compute a model: 'auto' is native wherever it can be, ONNX Runtime for the rest; the others are one engine for all of it. */
-export type EngineChoice = 'auto' | 'native' | 'onnx'
 
 /** Which engine computes what of a graph. @throws AssetError 'MISSING' or 'UNSUPPORTED' where 'native' was asked for and can't be */
 export function divide(index: GraphIndex, engine: EngineChoice): Division {
@@ -14,10 +12,12 @@ export function divide(index: GraphIndex, engine: EngineChoice): Division {
   if (engine === 'onnx') return onnx('ONNX Runtime was asked for')
   const addon = findAddon()
   if (addon instanceof Error) {
-    if (engine === 'auto') return onnx('the native engine is not built')
-    throw new AssetError('MISSING', 'Cannot run natively: the native engine is not built; "masset doctor" says how to add it', {
-      cause: addon,
-    })
+    if (engine === 'auto') {
+      warnIfBroken(addon)
+      return onnx(addon.broken ? "the native engine can't be loaded" : 'the native engine is not built')
+    }
+    const why = addon.broken ? `can't be loaded (${addon.message})` : 'is not built'
+    throw new AssetError('MISSING', `Cannot run natively: the native engine ${why}; "masset doctor" says how to add it`, { cause: addon })
   }
   const live = liveGraph(index)
   try {

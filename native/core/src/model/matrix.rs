@@ -1,6 +1,6 @@
 use std::ops::Range;
 
-use super::pinned::{place, Pinned};
+use super::pinned::place;
 use super::spec::{Dtype, Stored, Weight};
 use crate::kernels::{self, Encoding, Machine, ScaleType, Tile, BLOCK};
 use crate::{Error, Result};
@@ -136,15 +136,10 @@ impl Matrix {
         Tile::new(self.stored.dtype.encoding(), (rows, self.inputs), weights, scales, None)
     }
 
-    pub fn pinned_row<'a>(&self, row: usize, held: &'a Pinned) -> Option<RowBytes<'a>> {
+    /// The pinned tile that a row is in, if it is in one.
+    pub fn pinned_tile(&self, row: usize) -> Option<&Placed> {
         let at = self.tiles.partition_point(|tile| tile.rows.end <= row);
-        let tile = self.tiles.get(at)?;
-        let all = self.split(tile.rows.len(), held.bytes(tile.pinned.clone()?));
-        let part = |bytes: &'a [u8], size: usize| &bytes[(row - tile.rows.start) * size..][..size];
-        Some(RowBytes {
-            weights: part(all.weights, self.row_bytes),
-            scales: part(all.scales, self.scale_bytes()),
-        })
+        self.tiles.get(at).filter(|tile| tile.pinned.is_some())
     }
 
     pub fn decode(&self, machine: &Machine, row: RowBytes, into: &mut [f32]) -> Result<()> {

@@ -3,6 +3,7 @@
 //! A program is one segment, or several that a pass runs in order while its caller computes what is between them: the
 //! stream goes through all of them and reads ahead from one into the next, around the end of the pass too.
 
+mod mapped;
 mod matrix;
 mod pinned;
 mod products;
@@ -20,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::kernels::Machine;
 use crate::program::{Op, Value};
-use crate::reading::Stream;
+use crate::reading::{Disk, Stream, System};
 use crate::{Code, Error, Result};
 use run::Pass;
 pub use session::Session;
@@ -65,8 +66,12 @@ impl Model {
     /// # Errors
     /// `BadInput` for a plan that cannot be; `Io`, `Corrupt`, `Aborted`.
     pub fn open(spec: Spec, sums: Vec<u32>, machine: Arc<Machine>, abort: &AtomicBool) -> Result<Self> {
+        Self::open_on(spec, sums, machine, abort, Box::new(System))
+    }
+
+    fn open_on(spec: Spec, sums: Vec<u32>, machine: Arc<Machine>, abort: &AtomicBool, disk: Box<dyn Disk>) -> Result<Self> {
         let last_use = spec.segments.iter().map(|segment| check(segment, &spec)).collect::<Result<_>>()?;
-        let weights = Weights::open(&spec, sums, &machine, abort)?;
+        let weights = Weights::open(&spec, sums, &machine, abort, disk)?;
         Ok(Self {
             spec,
             machine,

@@ -2,16 +2,20 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use super::mapped::Mapped;
+use super::matrix::{Matrix, Placed, RowBytes};
 use super::spec::Rows;
 use crate::reading::Region;
-use crate::Result;
+use crate::{Code, Error, Result};
 
 /// Pinned tiles begin on a cache line.
 const LINE: usize = 64;
 
-/// The pinned tiles of one matrix in memory; models with the same content and tiles share them.
-pub(crate) struct Pinned {
-    region: Option<Region>,
+/// The pinned tiles of one matrix: in memory, where models with the same content and tiles share them, or in mapped files.
+pub(crate) enum Pinned {
+    None,
+    Memory(Region),
+    Mapped(Mapped),
 }
 
 /// What makes pinned tiles the same: the content of the fragment, where the matrix lies in it, and its tiles.
@@ -33,11 +37,13 @@ impl Pinned {
         if let Some(found) = with_shared(|shared| shared.get(key).and_then(Weak::upgrade)) {
             return Ok(found);
         }
-        let mut region = if length == 0 { None } else { Some(Region::new(length, 1)?) };
-        if let Some(region) = &mut region {
+        let mut held = Self::None;
+        if length > 0 {
+            let mut region = Region::new(length, 1)?;
             fill(&mut region.bytes_mut()[..length])?;
+            held = Self::Memory(region);
         }
-        let made = Arc::new(Self { region });
+        let made = Arc::new(held);
         with_shared(|shared| {
             shared.retain(|_, held| held.strong_count() > 0);
             shared.insert(key.clone(), Arc::downgrade(&made));
@@ -45,8 +51,22 @@ impl Pinned {
         Ok(made)
     }
 
-    pub fn bytes(&self, range: Range<usize>) -> &[u8] {
-        self.region.as_ref().map_or(&[], |region| &region.bytes()[range])
+    /// The bytes of `rows` of a matrix, out of a tile of it that is pinned at `tile.pinned`.
+    pub fn rows<'a>(&'a self, matrix: &Matrix, tile: &Placed, rows: Range<usize>) -> Result<RowBytes<'a>> {
+        let missing = || Error::new(Code::Engine, "Cannot take a pinned tile: it is not in memory");
+        match self {
+            Self::None => Err(missing()),
+            Self::Memory(region) => {
+                let all = matrix.split(tile.rows.len(), &region.bytes()[tile.pinned.clone().ok_or_else(missing)?]);
+                let first = rows.start - tile.rows.start;
+                let part = |bytes: &'a [u8], size: usize| &bytes[first * size..][..rows.len() * size];
+                Ok(RowBytes {
+                    weights: part(all.weights, matrix.row_bytes),
+                    scales: part(all.scales, matrix.scale_bytes()),
+                })
+            }
+            Self::Mapped(mapped) => mapped.rows(matrix, rows),
+        }
     }
 }
 

@@ -16,7 +16,7 @@ impl Weights {
             row.ok_or_else(|| Error::bad(format!("Cannot take row {id} of a table of {}", matrix.rows)))
         };
         let rows = ids.iter().map(row_of).collect::<Result<Vec<_>>>()?;
-        let mut absent: Vec<usize> = rows.iter().copied().filter(|&row| matrix.pinned_row(row, held).is_none()).collect();
+        let mut absent: Vec<usize> = rows.iter().copied().filter(|&row| matrix.pinned_tile(row).is_none()).collect();
         absent.sort_unstable();
         absent.dedup();
         let mut bytes = vec![0; elements(&[absent.len(), matrix.whole_row()])?];
@@ -35,12 +35,12 @@ impl Weights {
             let found = absent
                 .binary_search(&row)
                 .map(|at| matrix.split(1, &bytes[at * matrix.whole_row()..][..matrix.whole_row()]));
-            let stored = found.ok().or_else(|| matrix.pinned_row(row, held));
-            matrix.decode(
-                machine,
-                stored.ok_or_else(|| Error::new(Code::Engine, "Cannot take a row: it was not read"))?,
-                into,
-            )?;
+            let stored = match (found, matrix.pinned_tile(row)) {
+                (Ok(read), _) => read,
+                (_, Some(tile)) => held.rows(matrix, tile, row..row + 1)?,
+                _ => return Err(Error::new(Code::Engine, "Cannot take a row: it was not read")),
+            };
+            matrix.decode(machine, stored, into)?;
         }
         self.count(|leases| leases.bytes += bytes.len() as u64);
         Ok(out)

@@ -18,6 +18,9 @@ pub struct Spec {
     pub segments: Vec<Segment>,
     /// memory for streamed tiles, each slot large enough for any of them
     pub slots: usize,
+    /// pinned tiles lie in mapped files, which the system reads and drops as it likes, rather than in memory of their own
+    #[serde(default)]
+    pub map: bool,
 }
 
 /// Nodes that run in one call. A wholly native model is one of them.

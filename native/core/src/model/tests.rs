@@ -1,5 +1,6 @@
 mod blocks;
 mod segments;
+mod survival;
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -87,6 +88,9 @@ fn computes_the_same_however_its_weight_is_cut_and_kept() {
         vec![(1, true), (47, false), (16, true), (32, false)],
         vec![(48, false), (48, false)],
     ] {
+        let mut mapped = spec(&file, &tiles);
+        mapped["map"] = json!(true);
+        all.push(run(&open(&mapped, sums.clone()).unwrap(), &[5, 0, 95, 5]).unwrap());
         let model = open(&spec(&file, &tiles), sums.clone()).unwrap();
         for _ in 0..3 {
             all.push(run(&model, &[5, 0, 95, 5]).unwrap());
@@ -144,8 +148,14 @@ fn finds_a_page_that_changed() {
         open(&spec(&file, &[(96, true)]), sums.clone()).err().unwrap().code.as_str(),
         "CORRUPT"
     );
-    let streamed = open(&spec(&file, &[(48, false), (48, false)]), sums).unwrap();
+    let streamed = open(&spec(&file, &[(48, false), (48, false)]), sums.clone()).unwrap();
     assert_eq!(run(&streamed, &[90]).unwrap_err().code.as_str(), "CORRUPT");
+    let mut plan = spec(&file, &[(48, true), (48, true)]);
+    plan["map"] = json!(true);
+    let mapped = open(&plan, sums).unwrap();
+    for _ in 0..2 {
+        assert_eq!(run(&mapped, &[90]).unwrap_err().code.as_str(), "CORRUPT");
+    }
 }
 
 /// Replaces the nth number of a JSON value.
@@ -167,9 +177,10 @@ proptest! {
 
     /// Whatever number is wrong in a plan, there is an error or a result; never a panic.
     #[test]
-    fn no_number_in_a_plan_breaks_it(nth in 0usize..40, with in prop_oneof![any::<i64>().prop_map(Json::from), any::<u64>().prop_map(Json::from), (0u64..200).prop_map(Json::from), Just(json!(0.5)), Just(Json::Null)]) {
+    fn no_number_in_a_plan_breaks_it(map: bool, nth in 0usize..40, with in prop_oneof![any::<i64>().prop_map(Json::from), any::<u64>().prop_map(Json::from), (0u64..200).prop_map(Json::from), Just(json!(0.5)), Just(Json::Null)]) {
         let (file, _, sums) = fragment();
         let mut plan = spec(&file, &[(48, false), (32, true), (16, false)]);
+        plan["map"] = json!(map);
         mutate(&mut plan, &mut nth.clone(), &with);
         // how much memory the slots may take is the caller's choice
         prop_assume!(plan["slots"].as_u64().is_none_or(|slots| slots < 1000));

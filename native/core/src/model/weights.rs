@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +9,7 @@ use super::pinned::{Key, Pinned};
 use super::spec::{Spec, Stored, Weight};
 use crate::kernels::{self, Machine, Tile};
 use crate::program::{elements, Op, Tensor};
-use crate::reading::{FileSpec, Lease, Read, Reader, Region, Stream, Wait, DEFAULT_THREADS, PAGE};
+use crate::reading::{Disk, FileSpec, Lease, Read, Reader, Region, Stream, Wait, DEFAULT_OPEN_FILES, DEFAULT_THREADS, PAGE};
 use crate::{Code, Error, Result};
 
 /// A wait below this was none: it is what asking costs.
@@ -40,16 +41,16 @@ pub struct Leases {
 }
 
 impl Weights {
-    /// Reads what stays in memory, and begins to stream the rest.
+    /// Reads what stays in memory from `disk`, and begins to stream the rest.
     ///
     /// # Errors
     /// `BadInput` for a plan that cannot be, `Io`, `Corrupt`, `Aborted`.
-    pub fn open(spec: &Spec, sums: Vec<u32>, machine: &Machine, abort: &AtomicBool) -> Result<Self> {
+    pub fn open(spec: &Spec, sums: Vec<u32>, machine: &Machine, abort: &AtomicBool, disk: Box<dyn Disk>) -> Result<Self> {
         let files = spec.files.iter().map(|file| FileSpec {
             path: file.path.clone().into(),
             size: file.size,
         });
-        let reader = Arc::new(Reader::new(files.collect(), Some(sums))?);
+        let reader = Arc::new(Reader::on(files.collect(), Some(sums), DEFAULT_OPEN_FILES, disk)?);
         let mut weights = Self {
             firsts: spec.files.iter().map(|file| file.first_sum).collect(),
             vectors: Vec::with_capacity(spec.vectors.len()),
@@ -63,20 +64,27 @@ impl Weights {
             let vector = weights.vector(machine, stored, abort)?;
             weights.vectors.push(vector);
         }
+        let mut maps = HashMap::new();
         for weight in &spec.weights {
             let matrix = Matrix::new(weight)?;
-            let held = weights.pin(&matrix, weight, spec, abort)?;
+            let held = match spec.map {
+                true => weights.map(weight, &mut maps)?,
+                false => weights.pin(&matrix, weight, spec, abort)?,
+            };
             weights.matrices.push((matrix, held));
         }
         weights.start(spec)?;
         Ok(weights)
     }
 
+    /// Where the checksums of a file begin.
+    pub(super) fn first(&self, file: usize) -> Result<usize> {
+        let first = self.firsts.get(file).copied();
+        first.ok_or_else(|| Error::bad(format!("Cannot read file {file}: there is none")))
+    }
+
     pub(super) fn read(&self, stored: &Stored, skip: usize, length: usize) -> Result<Read> {
-        let first = self
-            .firsts
-            .get(stored.file)
-            .ok_or_else(|| Error::bad(format!("Cannot read file {}: there is none", stored.file)))?;
+        let first = self.first(stored.file)?;
         let offset = stored
             .offset
             .checked_add(skip as u64)
@@ -227,9 +235,8 @@ impl Weights {
         let mut run: Vec<Tile> = Vec::new();
         let mut first = 0;
         for tile in &matrix.tiles {
-            if let Some(range) = &tile.pinned {
-                let rows = tile.rows.len();
-                run.push(matrix.tile(rows, matrix.split(rows, held.bytes(range.clone())))?);
+            if tile.pinned.is_some() {
+                run.push(matrix.tile(tile.rows.len(), held.rows(matrix, tile, tile.rows.clone())?)?);
                 continue;
             }
             if !run.is_empty() {

@@ -4,6 +4,8 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use memmap2::Mmap;
+
 use super::access::{Access, FileSpec};
 use super::clock::Clock;
 use super::disk::Disk;
@@ -55,6 +57,20 @@ impl Files {
         &self.specs
     }
 
+    /// Maps a whole file; `None` for one without bytes.
+    pub fn map(&self, index: usize) -> Result<Option<Mmap>> {
+        let spec = &self.specs[index];
+        let fails = |why: io::Error| Error::new(Code::Io, format!("Cannot map {}: {why}", spec.path.display()));
+        let file = self.disk.open(&spec.path, Access::Buffered).map_err(fails)?;
+        self.check(index, &file)?;
+        if spec.size == 0 {
+            return Ok(None);
+        }
+        // SAFETY: nobody in this process writes to files of weights. Others can: bytes that change under the map are wrong
+        // numbers and nothing worse, and a file cut short ends the process, which is documented where a map is asked for
+        unsafe { Mmap::map(&file) }.map(Some).map_err(fails)
+    }
+
     /// The open file of an index that exists.
     pub fn open(&self, index: usize) -> Result<Arc<OpenFile>> {
         if let Some(file) = lock(&self.open).get(index) {
@@ -87,6 +103,14 @@ impl Files {
             Some(file) => (file, Access::Direct),
             None => (self.disk.open(&spec.path, Access::Buffered).map_err(fails)?, Access::Buffered),
         };
+        self.check(index, &file)?;
+        Ok(OpenFile { file, access })
+    }
+
+    /// What was opened is a file, of the size that is known.
+    fn check(&self, index: usize, file: &File) -> Result<()> {
+        let spec = &self.specs[index];
+        let fails = |why: io::Error| Error::new(Code::Io, format!("Cannot open {}: {why}", spec.path.display()));
         let facts = file.metadata().map_err(fails)?;
         if !facts.is_file() {
             return Err(Error::bad(format!("Cannot open {}: it is not a file", spec.path.display())));
@@ -95,7 +119,7 @@ impl Files {
             let why = format!("it has {} bytes instead of {}", facts.len(), spec.size);
             return Err(Error::new(Code::Corrupt, format!("Cannot use {}: {why}", spec.path.display())));
         }
-        Ok(OpenFile { file, access })
+        Ok(())
     }
 
     /// Fills `buffer`, `span.asked` bytes long and page-aligned, with the `span.stored` bytes that there are.

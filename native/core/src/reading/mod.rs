@@ -6,6 +6,8 @@
 //! by LRU    aligned to pages     order of the pass      in a slot of a Region
 //! ```
 //!
+//! On request a file is mapped instead (`Map`), outside of all this: the system reads, and decides what stays.
+//!
 //! Reads are blocking and run on a few threads. io_uring was measured against them (2 GiB, 1 to 4 MiB a read, 2 to 4 in
 //! flight, medians of 11 paired rounds on a machine that others used too): 0.98 to 1.04 of their speed, and 0.92 to 1.01
 //! with two threads computing beside. So it was left out.
@@ -19,6 +21,7 @@ mod clock;
 mod disk;
 mod files;
 mod lease;
+mod map;
 mod memory;
 mod prompt;
 mod queue;
@@ -28,11 +31,13 @@ mod span;
 mod stream;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use access::{Access, FileSpec};
 pub use clock::Counts;
+pub(crate) use disk::{Disk, System};
 pub use lease::Lease;
+pub use map::Map;
 pub use reader::Reader;
 pub use region::Region;
 pub use span::Read;

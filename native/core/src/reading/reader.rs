@@ -6,9 +6,10 @@ use super::checksums::first_mismatch;
 use super::clock::{Clock, Counts};
 use super::disk::{Disk, System};
 use super::files::Files;
+use super::map::Map;
 use super::region::Region;
 use super::span::{Read, Span};
-use super::{lock, DEFAULT_OPEN_FILES, DEFAULT_THREADS};
+use super::{lock, DEFAULT_OPEN_FILES, DEFAULT_THREADS, PAGE};
 use crate::{Code, Error, Result};
 
 /// Bytes that `read_now` reads at once; a multiple of PAGE.
@@ -66,6 +67,26 @@ impl Reader {
             )));
         }
         Ok(self.files.open(file)?.access)
+    }
+
+    /// Maps a file whose checksums begin at `first_sum`.
+    ///
+    /// # Errors
+    /// `BadInput` for a file that is not there or is empty, or checksums that are not; `Io`, `Corrupt` as `access`.
+    pub fn map(&self, file: usize, first_sum: usize) -> Result<Map> {
+        let specs = self.files.specs();
+        let spec = specs
+            .get(file)
+            .ok_or_else(|| Error::bad(format!("Cannot map file {file}: there are {}", specs.len())))?;
+        let refuse = |why: &str| Error::bad(format!("Cannot map {}: {why}", spec.path.display()));
+        let map = self.files.map(file)?.ok_or_else(|| refuse("it is empty"))?;
+        let pages = map.len().div_ceil(PAGE);
+        let own = |sums: &Vec<u32>| sums.get(first_sum..first_sum.checked_add(pages)?).map(<[u32]>::to_vec);
+        let sums = self
+            .sums
+            .as_ref()
+            .map(|sums| own(sums).ok_or_else(|| refuse("its checksums are missing")));
+        Ok(Map::new(spec.path.clone(), map, sums.transpose()?))
     }
 
     /// What `read_now` read so far; each stream counts its own.

@@ -1,7 +1,8 @@
 //! What the parts of reading promise, with a disk that can fail, be slow, and come short.
 
-mod faulty;
+pub(crate) mod faulty;
 mod files;
+mod map;
 mod numbers;
 mod order;
 mod region;
