@@ -17,3 +17,4 @@ export { type Comparison, compare, type Inspection, inspect, verify } from './in
 export { type LoadedModule, type LoadOptions, loadModel, Model } from './model.js'
 export { type MemoryPlan, plan } from './plan.js'
 export { openStore } from './store.js'
+export type { Trace } from './trace.js'

@@ -99,6 +99,7 @@ export class Host {
         return embed(loaded, files, texts, signal)
       },
       stats: async ({ model }) => statsOf(this.hosted(model)),
+      trace: async ({ model }) => this.hosted(model).model.takeTrace(),
       resident: async ({ model }) => {
         const { model: loaded } = this.hosted(model)
         return [...loaded.index.weights.keys()].filter((name) => loaded.isResident(name))

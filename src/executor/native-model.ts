@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os'
 import { Tensor } from 'onnxruntime-common'
 import { AssetError } from '../core/errors.js'
+import type { TraceEvents } from '../core/trace.js'
 import {
   type Addon,
   findAddon,
@@ -21,6 +22,7 @@ import type { WeightCounters } from './counters.js'
 import { DecodeTurns } from './decode-turns.js'
 import { completeFeeds, type Values } from './feeds.js'
 import type { LoadedModel, PassOptions, Session } from './loaded-model.js'
+import { nativeEvents } from './native-trace.js'
 import { lastLogits } from './onnx-session.js'
 import type { LoadSettings } from './settings.js'
 
@@ -57,6 +59,7 @@ export class NativeModel implements LoadedModel {
     private readonly program: Program,
     private readonly plan: TilePlan,
     private readonly model: OpenedModel,
+    private readonly files: readonly string[],
     private readonly named: (error: unknown) => AssetError,
   ) {
     this.scaled = new Map([...program.scales].map(([weight, scale]) => [scale, weight]))
@@ -75,9 +78,9 @@ export class NativeModel implements LoadedModel {
     const named = (error: unknown) => nativeError(error, (message) => nameFiles(message, files, asset.where))
     try {
       const model = await withAbort(settings.signal, (abort) =>
-        machineOf(settings).open(specText(index, program, plan, files), sums, abort),
+        machineOf(settings).open(specText(index, program, plan, files, settings.trace), sums, abort),
       )
-      return new NativeModel(asset, index, program, plan, model, named)
+      return new NativeModel(asset, index, program, plan, model, [...files.keys()], named)
     } catch (error) {
       throw named(error)
     }
@@ -169,6 +172,10 @@ export class NativeModel implements LoadedModel {
       passes: this.passes,
       diskIdleMs,
     }
+  }
+
+  takeTrace(): TraceEvents {
+    return nativeEvents(this.model.takeEvents(), this.program, this.files)
   }
 
   async close(): Promise<void> {

@@ -1,5 +1,6 @@
 import type { Tensor } from 'onnxruntime-common'
 import { AssetError, throwIfAborted } from '../core/errors.js'
+import { type TraceEvents, TraceLog } from '../core/trace.js'
 import type { Engine, PreparedSegment } from '../engines/engine.js'
 import { cutGraph, type GraphIndex } from '../graph/cut.js'
 import { shown } from '../graph/names.js'
@@ -40,6 +41,7 @@ export class OnnxModel implements LoadedModel {
     private readonly files: WeightFiles,
     private readonly prepared: Map<SegmentStep, PreparedSegment>,
     private readonly queue: PassQueue,
+    private readonly trace: TraceLog | undefined,
   ) {
     const lastUse = new Map<string, number>()
     for (const [at, step] of plan.steps.entries())
@@ -53,7 +55,7 @@ export class OnnxModel implements LoadedModel {
     index: GraphIndex,
     { engine, residency, queue }: OnnxParts,
     budgetOf: (total: number) => number,
-    { onProgress, signal }: LoadSettings,
+    { onProgress, signal, trace: traced }: LoadSettings,
   ): Promise<OnnxModel> {
     const files = new WeightFiles(asset, index)
     const plan = planGraph(index, budgetOf)
@@ -70,7 +72,8 @@ export class OnnxModel implements LoadedModel {
       for (const segment of prepared.values()) await segment.release()
       throw error
     }
-    return new OnnxModel(asset, index, plan, new Weights(residency, plan.residency, files.sources), files, prepared, queue)
+    const trace = traced ? new TraceLog() : undefined
+    return new OnnxModel(asset, index, plan, new Weights(residency, plan.residency, files.sources, trace), files, prepared, queue, trace)
   }
 
   forward(given: Values, options: PassOptions): Promise<Values> {
@@ -91,6 +94,10 @@ export class OnnxModel implements LoadedModel {
     return { budgetBytes: budget, pinnedBytes, streamedBytesPerPass: bytesPerPass, ...this.weights.stats, computeMs, passes }
   }
 
+  takeTrace(): TraceEvents {
+    return this.trace?.take() ?? { events: [], leftOut: 0 }
+  }
+
   private inTurn(given: Values, lastOnly: boolean, options: PassOptions): Promise<Values> {
     return this.queue.run(() => this.pass(given, lastOnly, options))
   }
@@ -98,6 +105,7 @@ export class OnnxModel implements LoadedModel {
   /** `lastOnly` computes the output head for the last position of each sequence alone. */
   private async pass(given: Values, lastOnly: boolean, { signal }: PassOptions): Promise<Values> {
     throwIfAborted(signal, 'run the model')
+    const started = performance.now()
     const values = completeFeeds(this.index, given)
     await this.weights.beginPass()
     const keep = new Set(this.index.outputs.map(({ name }) => name))
@@ -114,6 +122,7 @@ export class OnnxModel implements LoadedModel {
         if (this.lastUse.get(name) === at && !keep.has(name)) values.delete(name)
     }
     this.passes += 1
+    this.trace?.record('pass', 'pass', started)
     return new Map([...values].filter(([name]) => keep.has(name)))
   }
 
@@ -130,6 +139,7 @@ export class OnnxModel implements LoadedModel {
       return step.outputs.map((name, i) => [name, outputs[i]!])
     } finally {
       this.computeMs += performance.now() - started
+      this.trace?.record('compute', step.weights[0] ?? step.outputs[0]!, started)
       await this.weights.release(step.weights)
     }
   }

@@ -34,11 +34,25 @@ export interface NativeStats {
   readonly diskIdleMs: number
 }
 
+/** Columns of what was recorded, on a clock of which `nowMs` is now. */
+export interface NativeEvents {
+  /** 0 a read, 1 a wait for one, 2 computing, 3 a pass */
+  readonly lanes: Uint8Array
+  /** the file or node */
+  readonly what: Uint32Array
+  readonly beganMs: Float64Array
+  readonly tookMs: Float64Array
+  readonly bytes: Float64Array
+  readonly leftOut: number
+  readonly nowMs: number
+}
+
 /** A model opened by the addon. */
 export interface OpenedModel {
   session(): NativeSession
   run(inputs: readonly NamedTensor[], sessions: readonly NativeSession[], lastOnly: boolean, abort: NativeAbort): Promise<NamedTensor[]>
   stats(): NativeStats
+  takeEvents(): NativeEvents
   close(): void
 }
 

@@ -14,10 +14,12 @@ mod whole;
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use crate::kernels::Machine;
 use crate::program::{Op, Value};
 use crate::reading::Stream;
+use crate::trace::{Lane, Taken};
 use crate::{Code, Error, Result};
 use run::Pass;
 pub use session::Session;
@@ -107,7 +109,11 @@ impl Model {
             abort,
         };
         running.broken = true;
+        let began = Instant::now();
         let outputs = pass.run(inputs, sessions, last_only);
+        if let Some(recorder) = &self.weights.recorder {
+            recorder.record(Lane::Pass, self.spec.nodes.len(), began, 0);
+        }
         running.broken = outputs.is_err();
         if outputs.is_err() {
             for (session, length) in sessions.iter_mut().zip(before) {
@@ -134,6 +140,11 @@ impl Model {
             waited: leases.waited,
             disk_idle: stream.map_or(0, |stats| stats.disk.idle.as_nanos() as u64),
         }
+    }
+
+    /// What was recorded since it was taken before; nothing unless the plan asked for it.
+    pub fn take_events(&self) -> Taken {
+        self.weights.recorder.as_ref().map(|recorder| recorder.take()).unwrap_or_default()
     }
 
     /// Ends reading; a pass that is under way fails.

@@ -41,7 +41,12 @@ impl Pass<'_> {
             if last_only && self.spec.head == Some(at) {
                 given[0] = last_rows(&given[0])?;
             }
-            let made = self.node(at, node, &given, sessions)?;
+            let mut compute = || self.node(at, node, &given, sessions);
+            // products with weights are seen tile by tile
+            let made = match node.run {
+                Op::Linear { .. } | Op::Conv1d { .. } => compute(),
+                _ => self.weights.seen(at, compute),
+            }?;
             for (&value, made) in node.outputs.iter().zip(made) {
                 values[value] = Some(made);
             }

@@ -26,6 +26,9 @@ pub struct Spec {
     pub head: Option<usize>,
     /// memory for streamed tiles, each slot large enough for any of them
     pub slots: usize,
+    /// whether reads, waits and computing are recorded
+    #[serde(default)]
+    pub trace: bool,
 }
 
 /// One fragment.

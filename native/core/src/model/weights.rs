@@ -9,6 +9,7 @@ use super::spec::{Spec, Stored, Weight};
 use crate::kernels::{self, Machine, Tile};
 use crate::program::{elements, Op, Tensor};
 use crate::reading::{FileSpec, Lease, Read, Reader, Region, Stream, Wait, DEFAULT_THREADS, PAGE};
+use crate::trace::{Lane, Recorder, MOST_EVENTS};
 use crate::{Code, Error, Result};
 
 /// A wait below this was none: it is what asking costs.
@@ -24,6 +25,8 @@ pub struct Weights {
     /// for each node, the place in the stream of the first tile that it needs
     places: Vec<usize>,
     leases: Mutex<Leases>,
+    /// where it is to be seen what happens
+    pub(super) recorder: Option<Arc<Recorder>>,
 }
 
 /// What was taken of weights, and how that went.
@@ -49,7 +52,8 @@ impl Weights {
             path: file.path.clone().into(),
             size: file.size,
         });
-        let reader = Arc::new(Reader::new(files.collect(), Some(sums))?);
+        let recorder = spec.trace.then(|| Arc::new(Recorder::new(MOST_EVENTS)));
+        let reader = Arc::new(Reader::new(files.collect(), Some(sums))?.recorded(recorder.clone()));
         let mut weights = Self {
             firsts: spec.files.iter().map(|file| file.first_sum).collect(),
             vectors: Vec::with_capacity(spec.vectors.len()),
@@ -57,6 +61,7 @@ impl Weights {
             stream: None,
             places: Vec::with_capacity(spec.nodes.len()),
             leases: Mutex::default(),
+            recorder,
             reader,
         };
         for stored in &spec.vectors {
@@ -213,6 +218,7 @@ impl Weights {
         abort: &AtomicBool,
         mut each: impl FnMut(usize, &[Tile]) -> Result<()>,
     ) -> Result<()> {
+        let mut each = |first, tiles: &[Tile]| self.seen(node, || each(first, tiles));
         let (matrix, held) = self.matrix(weight)?;
         let mut place = self.places[node];
         let mut run: Vec<Tile> = Vec::new();
@@ -227,7 +233,7 @@ impl Weights {
                 each(first, &run)?;
                 run.clear();
             }
-            let lease = self.lease(place, abort)?;
+            let lease = self.lease(node, place, abort)?;
             let bytes = RowBytes {
                 weights: &lease,
                 scales: lease.part(1),
@@ -242,7 +248,7 @@ impl Weights {
         each(first, &run)
     }
 
-    fn lease(&self, place: usize, abort: &AtomicBool) -> Result<Lease> {
+    fn lease(&self, node: usize, place: usize, abort: &AtomicBool) -> Result<Lease> {
         let stream = self
             .stream
             .as_ref()
@@ -265,7 +271,19 @@ impl Weights {
                 leases.waited += waited.as_nanos() as u64;
             }
         });
+        if let (true, Some(recorder)) = (waited >= HIT, &self.recorder) {
+            recorder.record(Lane::Wait, node, began, 0);
+        }
         Ok(lease)
+    }
+
+    /// Computes something of a node, which is recorded where that is wanted.
+    pub(super) fn seen<T>(&self, node: usize, compute: impl FnOnce() -> T) -> T {
+        let Some(recorder) = &self.recorder else { return compute() };
+        let began = Instant::now();
+        let made = compute();
+        recorder.record(Lane::Compute, node, began, 0);
+        made
     }
 
     pub(super) fn count(&self, f: impl FnOnce(&mut Leases)) {
