@@ -24,6 +24,8 @@ export class DecodeTurns<Session> {
   private steps: Waiting<Session>[] = []
   private readonly passes: (() => Promise<void>)[] = []
   private busy = false
+  /** rows of the last pass */
+  private lately = 0
 
   /** `decode` computes the logits of the next position of each sequence; bits must not depend on which others there are. */
   constructor(private readonly decode: (steps: readonly Step<Session>[], signal?: AbortSignal) => Promise<Float32Array[]>) {}
@@ -49,6 +51,9 @@ export class DecodeTurns<Session> {
     this.busy = true
     while (this.steps.length > 0 || this.passes.length > 0) {
       await this.passes.shift()?.()
+      // Those who shared the last pass have their logits and are about to ask for more: without a turn for them, the first would
+      // always go ahead of the others, and a batch fall apart into two.
+      if (this.lately > 1) await new Promise((resolve) => setImmediate(resolve))
       const batch = this.steps.slice(0, MOST)
       this.steps = this.steps.slice(MOST)
       await this.together(batch)
@@ -66,6 +71,7 @@ export class DecodeTurns<Session> {
         return false
       }
     })
+    this.lately = live.length
     if (live.length === 0) return
     try {
       // One alone can be stopped in the middle; of several, the others go on.
