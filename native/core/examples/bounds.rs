@@ -3,6 +3,7 @@
 use std::io::{BufRead, Write};
 
 use masset_core::kernels::{Isa, Machine};
+use masset_core::reading::Region;
 
 // shared with bench_kernels, which uses all of it
 #[allow(dead_code)]
@@ -44,7 +45,7 @@ fn main() {
 /// GB/s of direct reads of files, given with tabs between them: the best of a few settings, each over the part that follows the
 /// one before, so that caches below the operating system see what a pass over all of them shows them.
 fn disk(paths: &str, part: &mut usize) -> f64 {
-    [(2, 4 << 20), (4, 1 << 20), (4, 2 << 20)]
+    [(2, 4 << 20), (3, 1 << 20), (4, 2 << 20)]
         .into_iter()
         .map(|(threads, size)| {
             *part += 1;
@@ -69,15 +70,15 @@ fn reads(paths: &str, part: usize, threads: usize, size: usize) -> f64 {
         std::thread::scope(|scope| {
             for _ in 0..threads {
                 scope.spawn(|| {
-                    let mut buffer = vec![0u8; size + 4096];
-                    let skip = buffer.as_ptr().align_offset(4096);
+                    // as large pages as there are: a disk fills them faster than many small ones
+                    let mut buffer = Region::new(size, 1).expect("memory");
                     loop {
                         let at = next.fetch_add(1, Ordering::Relaxed);
                         if at >= count {
                             return;
                         }
                         let (file, offset) = all[(part * count + at) % all.len()];
-                        file.read_exact_at(&mut buffer[skip..skip + size], offset as u64).expect("bytes");
+                        file.read_exact_at(&mut buffer.bytes_mut()[..size], offset as u64).expect("bytes");
                     }
                 });
             }
