@@ -37,22 +37,27 @@ export function timelinePlot({ traceEvents }) {
     ]),
     ...lanes.flatMap(({ name, blocks }, at) => {
       const y = SIZE.top + at * (SIZE.lane + SIZE.gap)
-      const boxes = blocks.map(({ kind, start, end }) =>
-        element('rect', { class: kind, x: x(start), y, width: Math.max(x(end) - x(start), 0.15), height: SIZE.lane }),
-      )
-      return [text(SIZE.left - 8, y + SIZE.lane / 2 + 4, name, { 'text-anchor': 'end' }), ...boxes]
+      const shapes = ['a', 'b', 'c', 'd'].flatMap((kind) => {
+        const boxes = blocks.filter((block) => block.kind === kind)
+        const drawn = boxes.map(({ start, end }) => box(x(start), y, Math.max(x(end) - x(start), 0.1)))
+        return boxes.length > 0 ? [element('path', { class: kind, d: drawn.join('') })] : []
+      })
+      return [text(SIZE.left - 8, y + SIZE.lane / 2 + 4, name, { 'text-anchor': 'end' }), ...shapes]
     }),
     text(SIZE.left, bottom + 38, `milliseconds of one token; ${(read / 1e6).toFixed(0)} MB were read meanwhile`, { class: 'quiet' }),
   ])
 }
 
-/** Runs of events that belong to the same part of the model, without longer gaps, as one. */
+const short = (value) => Number(value.toFixed(2))
+const box = (x, y, width) => `M${short(x)} ${y}h${short(width)}v${SIZE.lane}h${short(-width)}z`
+
+/** Runs of events that belong to the same part of the model, with gaps below 20 microseconds, as one. */
 function blocksOf(spans) {
   const blocks = []
   for (const { name, ts, dur } of spans) {
     const last = blocks.at(-1)
     const kind = kindOf(name) ?? last?.kind ?? 'c'
-    if (last?.kind === kind && ts - last.end < Math.max(20, dur / 20)) last.end = Math.max(last.end, ts + dur)
+    if (last?.kind === kind && ts - last.end < 20) last.end = Math.max(last.end, ts + dur)
     else blocks.push({ kind, start: ts, end: ts + dur })
   }
   return blocks

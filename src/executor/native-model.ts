@@ -103,7 +103,10 @@ export class NativeModel implements LoadedModel {
         return session.bytes
       },
       pass,
-      free: () => session.free(),
+      free: () => {
+        this.turns.leave(session)
+        session.free()
+      },
     }
   }
 
