@@ -33,13 +33,16 @@ async function underLimit(bounds: Bounds, measured: Measured, share: number, ins
   for (let at = 0; at < SETTINGS.rounds; at++) {
     const before = await bounds.disk(files)
     const { secondsPerToken, streamedBytesPerToken, readBytesPerToken, waitShare, diskBusy } = await decode()
-    const raw = Math.max(before, await bounds.disk(files))
+    const after = await bounds.disk(files)
+    const raw = Math.max(before, after)
     const theirs = await peer?.decode(SETTINGS.peerTokens)
     rounds.push({
       tokensPerSecond: 1 / secondsPerToken,
       streamedMB: streamedBytesPerToken / 1e6,
       readMB: readBytesPerToken / 1e6,
       rawDiskGBs: raw,
+      rawDiskBeforeGBs: before,
+      rawDiskAfterGBs: after,
       timeOverReading: secondsPerToken / (streamedBytesPerToken / 1e9 / raw),
       diskBusy,
       waiting: waitShare,

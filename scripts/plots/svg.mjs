@@ -7,7 +7,7 @@ text { font: 12px system-ui, sans-serif; fill: #1f2328 }
   text { fill: #f0f6fc } .quiet { fill: #9198a1 } .grid { stroke: #3d444d }
   .a { fill: #4493f8; stroke: #4493f8 } .b { fill: #f0883e; stroke: #f0883e } .c { fill: #3fb950; stroke: #3fb950 } .d { fill: #656c76; stroke: #656c76 }
 }
-text { stroke: none } rect, path { stroke: none } polyline { fill: none; stroke-width: 2 }`
+rect[x], path[d] { stroke: none } polyline[points] { fill: none; stroke-width: 2 }`
 
 const escaped = (text) => String(text).replaceAll('&', '&amp;').replaceAll('<', '&lt;')
 const attributes = (given) =>
@@ -31,6 +31,6 @@ export const picture = (width, height, title, parts) =>
 /** Boxes of classes and what they stand for, from the left. */
 export const legend = (x, y, entries) =>
   entries.flatMap(([name, label], at) => [
-    element('rect', { class: name, x: x + at * 150, y: y - 9, width: 10, height: 10 }),
-    text(x + at * 150 + 15, y, label),
+    element('rect', { class: name, x: x + at * 170, y: y - 9, width: 10, height: 10 }),
+    text(x + at * 170 + 15, y, label),
   ])

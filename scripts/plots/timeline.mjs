@@ -39,7 +39,7 @@ export function timelinePlot({ traceEvents }) {
       const y = SIZE.top + at * (SIZE.lane + SIZE.gap)
       const shapes = ['a', 'b', 'c', 'd'].flatMap((kind) => {
         const boxes = blocks.filter((block) => block.kind === kind)
-        const drawn = boxes.map(({ start, end }) => box(x(start), y, Math.max(x(end) - x(start), 0.1)))
+        const drawn = boxes.map(({ start, end }) => box(x(start), y, Math.max(x(end) - x(start), 0.3)))
         return boxes.length > 0 ? [element('path', { class: kind, d: drawn.join('') })] : []
       })
       return [text(SIZE.left - 8, y + SIZE.lane / 2 + 4, name, { 'text-anchor': 'end' }), ...shapes]
