@@ -1,35 +1,35 @@
 // 1, 4 and 16 generations at once within 30 percent of the weights' bytes: tokens per second of all of them together.
-import { loadModel, plan } from '../src/api/index.js'
-import { median, report, round, seconds } from './measure.js'
-import { LLAMA_1B, withLlama } from './synthetic.js'
+import { loadModel } from '../src/api/index.js'
+import { eachDtype } from './llama-1b.js'
+import { type Round, report, round, seconds, summary } from './measure.js'
 
-const TOKENS = 5
+const SETTINGS = { threads: 2, budgetShare: 0.3, tokens: 4, rounds: 5 }
+const SIZES = [1, 4, 16]
 
-await withLlama(LLAMA_1B, async (store, cid) => {
-  const { weightBytes } = await plan(cid, { store, engine: 'native' })
-  await using model = await loadModel(cid, { store, engine: 'native', memory: Math.floor(0.3 * weightBytes), threads: 2 })
-  const sizes = [1, 4, 16]
-  const rounds: number[][] = []
-  for (let at = 0; at < 5; at++) {
+await eachDtype(async ({ dtype, store, cid, weightBytes }) => {
+  const memory = Math.floor(SETTINGS.budgetShare * weightBytes)
+  await using model = await loadModel(cid, { store, engine: 'native', memory, threads: SETTINGS.threads })
+  const streams = Array.from({ length: Math.max(...SIZES) }, (_, row) => model.generate([1, 2 + row], { ignoreEos: true }))
+  // the prompts one by one; what counts is the tokens after them
+  for (const stream of streams) await stream.next()
+  const rounds: Round[] = []
+  for (let at = 0; at < SETTINGS.rounds; at++) {
     const rates: number[] = []
-    for (const size of sizes) {
-      const streams = Array.from({ length: size }, (_, row) => model.generate([1, 2 + row], { maxTokens: 1 + TOKENS, ignoreEos: true }))
-      // the prompts one by one; what counts is the tokens after them
-      await Promise.all(streams.map((stream) => stream.next()))
-      const time = await seconds(() =>
-        Promise.all(
-          streams.map(async (stream) => {
-            for await (const _ of stream);
-          }),
-        ),
-      )
-      rates.push((size * TOKENS) / time)
+    for (const size of SIZES) {
+      const some = async (stream: (typeof streams)[number]) => {
+        for (let token = 0; token < SETTINGS.tokens; token++) await stream.next()
+      }
+      const before = (await model.stats()).passes
+      const time = await seconds(() => Promise.all(streams.slice(0, size).map(some)))
+      rates.push((size * SETTINGS.tokens) / time, (await model.stats()).passes - before)
     }
-    rounds.push(rates)
+    const figures = SIZES.flatMap((size, at) => [
+      [`tokensPerSecond${size}`, rates[2 * at]!],
+      [`overLinear${size}`, rates[2 * at]! / rates[0]! / size],
+      [`passes${size}`, rates[2 * at + 1]!],
+    ])
+    rounds.push(Object.fromEntries(figures))
   }
-  report('batch', {
-    dtype: 'BF16',
-    tokensPerSecond: Object.fromEntries(sizes.map((size, at) => [size, round(median(rounds.map((rates) => rates[at]!)))])),
-    overLinear: Object.fromEntries(sizes.map((size, at) => [size, round(median(rounds.map((rates) => rates[at]! / rates[0]! / size)))])),
-  })
+  for (const stream of streams) await stream.return(undefined)
+  report('batch', { dtype, weightsMB: round(weightBytes / 1e6), settings: SETTINGS, ...summary(rounds) }, `batch-${dtype}`)
 })

@@ -1,7 +1,5 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { startAsked } from './asked.js'
 
 const native = fileURLToPath(new URL('../../native', import.meta.url))
 
@@ -11,28 +9,20 @@ export interface Bounds extends AsyncDisposable {
   memory(): Promise<number>
   /** GFLOP/s of float32 multiply-adds */
   fma(): Promise<number>
-  /** GB/s of direct reads of a file, the best of a few settings */
-  disk(path: string): Promise<number>
+  /** GB/s of direct reads of these files, the best of a few settings */
+  disk(paths: readonly string[]): Promise<number>
 }
 
 /** Starts `native/core/examples/bounds.rs`, which needs cargo. */
 export async function startBounds(): Promise<Bounds> {
   const args = ['run', '--release', '--quiet', '--locked', '-p', 'masset-core', '--example', 'bounds']
-  const child = spawn('cargo', args, { cwd: native, stdio: ['pipe', 'pipe', 'inherit'] })
-  const lines = createInterface(child.stdout)
-  const ask = async (question: string): Promise<number> => {
-    const answer = once(lines, 'line')
-    child.stdin.write(`${question}\n`)
-    return Number((await answer)[0])
-  }
+  const child = startAsked('cargo', args, { cwd: native })
+  const ask = async (question: string) => Number(await child.ask(question))
   await ask('fma')
   return {
     memory: () => ask('memory'),
     fma: () => ask('fma'),
-    disk: (path) => ask(`disk ${path}`),
-    async [Symbol.asyncDispose]() {
-      child.stdin.end()
-      await once(child, 'exit')
-    },
+    disk: (paths) => ask(`disk ${paths.join('\t')}`),
+    [Symbol.asyncDispose]: () => child[Symbol.asyncDispose](),
   }
 }

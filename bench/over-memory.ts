@@ -1,73 +1,89 @@
 // Decoding a model larger than the memory that its process may use (a cgroup of 90, 60 and 30 percent of the weights):
-// time per token against reading the streamed bytes at the disk's own speed. Linux, root, the memory controller of cgroup v1.
-import { spawn } from 'node:child_process'
-import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
+// time per token against reading the streamed bytes at the disk's own speed; beside it llama.cpp with its file mapped, under
+// the same limit. Linux, root, the memory controller of cgroup v1.
+import { execFileSync } from 'node:child_process'
+import { statSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { plan } from '../src/api/index.js'
-import { startBounds } from './bounds.js'
-import { median, report, round } from './measure.js'
-import { LLAMA_1B, withLlama } from './synthetic.js'
+import { startAsked } from './asked.js'
+import { type Bounds, startBounds } from './bounds.js'
+import { type Limited, limitTo } from './cgroup.js'
+import type { Streamed } from './limited.js'
+import { eachDtype, type Measured } from './llama-1b.js'
+import { findLlamaCpp, type Installed, type LlamaCpp } from './llama-cpp.js'
+import { type Round, report, round, summary } from './measure.js'
 
-const GROUP = '/sys/fs/cgroup/memory/masset-bench'
-// What the process needs beside its weights.
-const OTHERS = 150e6
-const TOKENS = 6
+// A process may have so much beside its budget; what it takes itself is a little less.
+const SETTINGS = { threads: 2, tokens: 4, peerTokens: 2, rounds: 5, besideBudgetMB: 130 }
+const OWN = 100e6
+const script = fileURLToPath(new URL('./limited.js', import.meta.url))
 
-interface Figures {
-  secondsPerToken: number
-  streamedBytes: number
-  readBytes: number
-  waitShare: number
-  diskBusy: number
-}
-
-async function limited(limit: number, args: string[]): Promise<Figures & { anonymousPeak: number }> {
-  mkdirSync(GROUP, { recursive: true })
-  writeFileSync(`${GROUP}/memory.limit_in_bytes`, String(Math.floor(limit)))
-  const script = fileURLToPath(new URL('./limited.js', import.meta.url))
-  const child = spawn('sh', ['-c', `echo $$ > ${GROUP}/cgroup.procs && exec "$@"`, 'sh', process.execPath, script, ...args], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  let text = ''
-  let anonymousPeak = 0
-  child.stdout.on('data', (piece) => {
-    text += piece
-  })
-  const watch = setInterval(() => {
-    const rss = /^rss (\d+)$/m.exec(readFileSync(`${GROUP}/memory.stat`, 'utf8'))
-    anonymousPeak = Math.max(anonymousPeak, Number(rss?.[1] ?? 0))
-  }, 50)
-  const code = await new Promise((resolve) => child.on('close', resolve))
-  clearInterval(watch)
-  rmdirSync(GROUP)
-  if (code !== 0) throw new Error(`the limited process ended with ${code}`)
-  return { ...(JSON.parse(text) as Figures), anonymousPeak }
-}
-
-await withLlama(LLAMA_1B, async (store, cid, source) => {
-  await using bounds = await startBounds()
-  const { weightBytes } = await plan(cid, { store, engine: 'native' })
-  const limits: Record<string, object> = {}
-  for (const share of [0.9, 0.6, 0.3]) {
-    const limit = share * weightBytes
-    const budget = Math.floor(limit - OTHERS)
-    const rounds: (Figures & { anonymousPeak: number; raw: number })[] = []
-    for (let at = 0; at < 5; at++) {
-      const before = await bounds.disk(source)
-      const figures = await limited(limit, [store.path, cid, String(budget), String(TOKENS)])
-      rounds.push({ ...figures, raw: Math.max(before, await bounds.disk(source)) * 1e9 })
-    }
-    const of = (pick: (one: (typeof rounds)[number]) => number) => round(median(rounds.map(pick)))
-    limits[`${share * 100}%`] = {
-      tokensPerSecond: of((one) => 1 / one.secondsPerToken),
-      streamedMB: of((one) => one.streamedBytes / 1e6),
-      mostStreamedMB: round((weightBytes - 0.9 * (limit - OTHERS)) / 1e6),
-      rawDiskGBs: of((one) => one.raw / 1e9),
-      timeOverReading: of((one) => one.secondsPerToken / (one.streamedBytes / one.raw)),
-      timeOverReadingRounds: rounds.map((one) => round(one.secondsPerToken / (one.streamedBytes / one.raw))),
-      diskBusy: of((one) => one.diskBusy),
-      anonymousOverBudgetMB: of((one) => (one.anonymousPeak - budget) / 1e6),
-    }
+/** Under one limit: rounds of both, one after the other. */
+async function underLimit(bounds: Bounds, measured: Measured, share: number, installed: Installed | undefined): Promise<object> {
+  const { store, cid, weightBytes, files } = measured
+  const limit = Math.floor(share * weightBytes)
+  const budget = limit - SETTINGS.besideBudgetMB * 1e6
+  await using group = limitTo(limit, 'ours')
+  const [command, ...args] = [...group.command, process.execPath, script, store.path, cid, String(budget), String(SETTINGS.threads)]
+  await using ours = startAsked(command!, args)
+  const decode = async () => JSON.parse(await ours.ask(`decode ${SETTINGS.tokens}`)) as Streamed
+  await decode()
+  await using theirGroup = limitTo(limit, 'theirs')
+  await using peer = await start(installed, theirGroup)
+  const rounds: Round[] = []
+  for (let at = 0; at < SETTINGS.rounds; at++) {
+    const before = await bounds.disk(files)
+    const { secondsPerToken, streamedBytesPerToken, readBytesPerToken, waitShare, diskBusy } = await decode()
+    const after = await bounds.disk(files)
+    const raw = Math.max(before, after)
+    const theirs = await peer?.decode(SETTINGS.peerTokens)
+    rounds.push({
+      tokensPerSecond: 1 / secondsPerToken,
+      streamedMB: streamedBytesPerToken / 1e6,
+      readMB: readBytesPerToken / 1e6,
+      rawDiskGBs: raw,
+      rawDiskBeforeGBs: before,
+      rawDiskAfterGBs: after,
+      timeOverReading: secondsPerToken / (streamedBytesPerToken / 1e9 / raw),
+      diskBusy,
+      waiting: waitShare,
+      ...(theirs && {
+        llamaCppTokensPerSecond: 1 / theirs.secondsPerToken,
+        llamaCppReadMB: theirs.readBytesPerToken / 1e6,
+        overLlamaCpp: theirs.secondsPerToken / secondsPerToken,
+      }),
+    })
   }
-  report('over-memory', { dtype: 'BF16', weightsMB: round(weightBytes / 1e6), limits })
+  return {
+    limitMB: round(limit / 1e6),
+    budgetMB: round(budget / 1e6),
+    mostStreamedMB: round((weightBytes - 0.9 * (limit - OWN)) / 1e6),
+    anonymousOverBudgetMB: round((group.anonymousPeak() - budget) / 1e6),
+    ...(installed && { llamaCpp: peer ? installed.version : `${installed.version}: killed` }),
+    ...summary(rounds),
+  }
+}
+
+/** llama.cpp with its file mapped, all pages of it to be read anew; undefined where it is killed. */
+async function start(installed: Installed | undefined, group: Limited): Promise<LlamaCpp | undefined> {
+  if (!installed) return undefined
+  // Pages that somebody else has read would be had for nothing.
+  execFileSync('dd', [`if=${installed.gguf}`, 'iflag=nocache', 'count=0'], { stdio: 'ignore' })
+  try {
+    const peer = await installed.start({ mmap: true, prefix: group.command })
+    await peer.decode(1)
+    return peer
+  } catch (error) {
+    if (group.killed()) return undefined
+    throw error
+  }
+}
+
+await eachDtype(async (measured) => {
+  const { dtype, weightBytes } = measured
+  await using bounds = await startBounds()
+  const installed = findLlamaCpp(measured, { streaming: true })
+  const limits: Record<string, object> = {}
+  for (const share of [0.9, 0.6, 0.3]) limits[`${share * 100}%`] = await underLimit(bounds, measured, share, installed)
+  const megabytes = { weightsMB: round(weightBytes / 1e6), ...(installed && { llamaCppMB: round(statSync(installed.gguf).size / 1e6) }) }
+  report('over-memory', { dtype, ...megabytes, settings: SETTINGS, limits }, `over-memory-${dtype}`)
 })

@@ -2,7 +2,6 @@ import { randomFillSync } from 'node:crypto'
 import { mkdir, mkdtemp, open, rm, statfs } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fragment, openStore, type Store } from '../src/api/index.js'
 
 /** A Llama shape with random BF16 weights: every size in elements. */
 export interface Shape {
@@ -31,9 +30,8 @@ export async function withFolder<T>(bytes: number, use: (folder: string) => Prom
   }
 }
 
-/** Writes a checkpoint of this shape; resolves to the bytes of its weights. Values are small: random bits with the exponent held down. */
-export async function writeLlama(folder: string, shape: Shape): Promise<number> {
-  const { hidden, inner, layers, vocab, kvHeads = hidden / 64, tied = false } = shape
+/** The weights of a shape: names and dimensions. */
+function tensorsOf({ hidden, inner, layers, vocab, kvHeads = hidden / 64, tied = false }: Shape): [string, number[]][] {
   const tensors: [string, number[]][] = [
     ['model.embed_tokens.weight', [vocab, hidden]],
     ['model.norm.weight', [hidden]],
@@ -50,11 +48,24 @@ export async function writeLlama(folder: string, shape: Shape): Promise<number> 
       [`${at}.post_attention_layernorm.weight`, [hidden]],
     )
   }
+  return tensors
+}
+
+const product = (dims: readonly number[]) => dims.reduce((all, dim) => all * dim, 1)
+
+/** How many weights a shape has. */
+export function parametersOf(shape: Shape): number {
+  return tensorsOf(shape).reduce((sum, [, dims]) => sum + product(dims), 0)
+}
+
+/** Writes a checkpoint of this shape; resolves to the bytes of its weights. Values are small: random bits with the exponent held down. */
+export async function writeLlama(folder: string, shape: Shape): Promise<number> {
+  const { hidden, inner, layers, vocab, kvHeads = hidden / 64, tied = false } = shape
   const header: Record<string, object> = {}
   let end = 0
-  for (const [name, shape] of tensors) {
-    const bytes = shape.reduce((product, dim) => product * dim, 2)
-    header[name] = { dtype: 'BF16', shape, data_offsets: [end, end + bytes] }
+  for (const [name, dims] of tensorsOf(shape)) {
+    const bytes = 2 * product(dims)
+    header[name] = { dtype: 'BF16', shape: dims, data_offsets: [end, end + bytes] }
     end += bytes
   }
   await mkdir(folder, { recursive: true })
@@ -88,15 +99,4 @@ export async function writeLlama(folder: string, shape: Shape): Promise<number> 
   await file.write(JSON.stringify(config))
   await file.close()
   return end
-}
-
-/** The store and CID of a model of this shape, fragmented into a temporary folder, for as long as `use` runs. */
-export function withLlama<T>(shape: Shape, use: (store: Store, cid: string, source: string) => Promise<T>): Promise<T> {
-  return withFolder(7e9, async (folder) => {
-    const source = join(folder, 'in')
-    await writeLlama(source, shape)
-    const store = await openStore(join(folder, 'store'))
-    const { cid } = await fragment(source, { store })
-    return use(store, cid, join(source, 'model.safetensors'))
-  })
 }

@@ -24,3 +24,4 @@ export { type LoadedModule, type LoadOptions, loadModel, Model } from './model.j
 export { plan } from './plan.js'
 export type { MemoryPlan, PlannedSegment, PlanOptions } from './plan-asset.js'
 export { getFolder, openStore, putFolder } from './store.js'
+export type { Trace } from './trace.js'

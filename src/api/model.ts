@@ -11,6 +11,7 @@ import type { ModelFacts, ModelStats } from '../executor/protocol.js'
 import type { Store } from '../store/store.js'
 import type { Message } from '../text/tokenizer.js'
 import { inspect } from './inspect.js'
+import { type Trace, traceOf } from './trace.js'
 
 /** How a model is loaded. */
 export interface LoadOptions extends LongCall {
@@ -29,6 +30,8 @@ export interface LoadOptions extends LongCall {
   readonly threads?: number | undefined
   /** the native engine's instructions: 'avx512', 'avx2', 'neon' or 'portable'; the best there is when left out */
   readonly instructionSet?: string | undefined
+  /** record what is read, waited for and computed, for {@link Model.trace} */
+  readonly trace?: boolean | undefined
   /** where to look for a CID; the default store when left out */
   readonly store?: Store | undefined
 }
@@ -135,6 +138,14 @@ export class Model implements AsyncDisposable {
     return this.open().call('stats', { model: this.id })
   }
 
+  /**
+   * What was read, waited for and computed since it was asked for before, in the Chrome trace format; nothing unless the model was
+   * loaded with `trace`. The first 262,144 events are kept. @throws AssetError 'CLOSED'
+   */
+  async trace(): Promise<Trace> {
+    return traceOf(await this.open().call('trace', { model: this.id }))
+  }
+
   /** Cancels what is under way and frees the memory. Closing twice is fine. */
   async close(): Promise<void> {
     if (this.closed) return
@@ -161,14 +172,14 @@ export class Model implements AsyncDisposable {
  */
 export async function loadModel(cidOrPath: string, options: LoadOptions = {}): Promise<Model> {
   checkSettings(options)
-  const { memory = 'auto', engine = 'auto', map, threads, instructionSet, store, signal, onProgress } = options
+  const { memory = 'auto', engine = 'auto', map, threads, instructionSet, trace, store, signal, onProgress } = options
   const bytes = memory === 'auto' ? memory : parseBytes(memory, 'memory')
   const client = joinExecutor()
   try {
     const progress = onProgress && ((done: number, total: number) => onProgress({ phase: 'load', done, total }))
     const { model, facts } = await client.call(
       'load',
-      { cidOrPath, store: store?.path, memory: bytes, engine, map, threads, instructionSet },
+      { cidOrPath, store: store?.path, memory: bytes, engine, map, threads, instructionSet, trace: trace === true },
       { signal, onProgress: progress },
     )
     return new Model(client, model, facts, cidOrPath, store)

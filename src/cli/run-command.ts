@@ -1,5 +1,6 @@
+import { writeFile } from 'node:fs/promises'
 import type { Command } from 'commander'
-import { loadModel, type Model, type ModelStats } from '../api/index.js'
+import { loadModel, type Model, type ModelStats, type Trace } from '../api/index.js'
 import { formatBytes } from '../core/bytes.js'
 import { AssetError } from '../core/errors.js'
 import { harmless } from '../core/one-line.js'
@@ -26,6 +27,7 @@ interface RunOptions {
   readonly engine: EngineChoice
   readonly threads?: number
   readonly stats?: boolean
+  readonly trace?: string
   readonly json?: boolean
 }
 
@@ -58,6 +60,7 @@ export function addRunCommand(program: Command): void {
     .option('--map', 'map the weights instead: the system decides what of them is in memory')
     .addOption(engineOption())
     .option('--threads <n>', 'threads that compute in the native engine', wholeOption('threads', 1, MOST_THREADS))
+    .option('--trace <file>', 'write what was read, waited for and computed, in the Chrome trace format, which Perfetto opens')
     .option('--stats', 'print what it took, to stderr')
     .option('--json', 'print JSON')
     .addHelpText(
@@ -70,8 +73,9 @@ export function addRunCommand(program: Command): void {
         throw new AssetError('BAD_USAGE', 'Cannot run without knowing on what: give one of --prompt, --message, --ids or --embed')
       if (options.stop?.includes('')) throw new AssetError('BAD_USAGE', 'Cannot read --stop "": give a text that is not empty')
       const { memory, map, engine, threads } = options
+      const trace = options.trace !== undefined
       await cancellable(async (signal) => {
-        await using model = await withBar((onProgress) => loadModel(asset, { memory, map, engine, threads, signal, onProgress }))
+        await using model = await withBar((onProgress) => loadModel(asset, { memory, map, engine, threads, trace, signal, onProgress }))
         await run(model, options, signal)
       })
     })
@@ -83,7 +87,19 @@ async function run(model: Model, options: RunOptions, signal: AbortSignal): Prom
     if (options.json) print(JSON.stringify(vectors))
     else for (const vector of vectors) print(vector.map((x) => x.toFixed(6)).join(' '))
   } else await generate(model, options, signal)
+  if (options.trace !== undefined) await writeTrace(options.trace, await model.trace())
   if (options.stats) for (const line of statsLines(await model.stats())) note(line)
+}
+
+async function writeTrace(path: string, trace: Trace): Promise<void> {
+  try {
+    await writeFile(path, `${JSON.stringify(trace)}\n`)
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : cause
+    throw new AssetError('IO', `Cannot write the trace to ${path}: ${why}; give --trace a file that can be written`, { cause })
+  }
+  const { leftOut } = trace.otherData
+  if (leftOut > 0) note(`the trace holds the beginning only: ${leftOut} events more were too many`)
 }
 
 async function generate(model: Model, options: RunOptions, signal: AbortSignal): Promise<void> {

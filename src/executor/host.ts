@@ -25,6 +25,8 @@ interface Stream {
   readonly owner: Hosted
   readonly items: AsyncGenerator<Generated>
   readonly controller: AbortController
+  /** the token after the one that was asked for last, on its way already: the answer and the next question cost it no time */
+  ahead: Promise<IteratorResult<Generated>> | undefined
 }
 
 /** A call under way: its signal, and where its progress goes. */
@@ -73,7 +75,7 @@ export class Host {
         }
         const id = ++this.lastId
         const items = generate(owner.model, owner.files, prompt, options, controller.signal, onBytes)
-        this.streams.set(id, { owner, items, controller })
+        this.streams.set(id, { owner, items, controller, ahead: undefined })
         owner.streams.add(id)
         return id
       },
@@ -83,10 +85,16 @@ export class Host {
         const onAbort = () => found.controller.abort(signal.reason)
         signal.addEventListener('abort', onAbort)
         try {
-          const { value, done } = await found.items.next()
-          if (done) this.forget(stream)
-          else found.owner.tokens += 1
-          return done ? undefined : value
+          const { value, done } = await (found.ahead ?? found.items.next())
+          if (done) {
+            this.forget(stream)
+            return undefined
+          }
+          found.owner.tokens += 1
+          found.ahead = found.items.next()
+          // whoever asks for it hears of it
+          found.ahead.catch(() => undefined)
+          return value
         } catch (error) {
           this.forget(stream)
           throw found.owner.closed ? closed() : error
@@ -100,6 +108,7 @@ export class Host {
         return embed(loaded, files, texts, signal)
       },
       stats: async ({ model }) => statsOf(this.hosted(model)),
+      trace: async ({ model }) => this.hosted(model).model.takeTrace(),
       resident: async ({ model }) => {
         const { model: loaded } = this.hosted(model)
         return [...loaded.index.weights.keys()].filter((name) => loaded.isResident(name))

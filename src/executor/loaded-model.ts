@@ -1,3 +1,4 @@
+import type { TraceEvents } from '../core/trace.js'
 import type { GraphIndex } from '../graph/cut.js'
 import type { OpenAsset } from '../store/open-asset.js'
 import type { WeightCounters } from './counters.js'
@@ -31,5 +32,7 @@ export interface LoadedModel {
   /** True for a weight that is wholly in memory. */
   isResident(name: string): boolean
   counters(): WeightCounters
+  /** What was recorded since it was asked for before; nothing unless it was loaded with `trace`. */
+  takeTrace(): TraceEvents
   close(): Promise<void>
 }

@@ -1,5 +1,6 @@
 import { Tensor } from 'onnxruntime-common'
 import { AssetError } from '../core/errors.js'
+import type { TraceEvents } from '../core/trace.js'
 import type { NativeSession } from '../engines/native/addon.js'
 import type { Program } from '../engines/native/program.js'
 import { planProgram } from '../engines/native/spec.js'
@@ -109,6 +110,10 @@ export class NativeModel implements LoadedModel {
 
   counters(): WeightCounters {
     return this.native.counters()
+  }
+
+  takeTrace(): TraceEvents {
+    return this.native.takeTrace()
   }
 
   async close(): Promise<void> {

@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os'
 import { Tensor } from 'onnxruntime-common'
 import { AssetError } from '../core/errors.js'
+import type { TraceEvents } from '../core/trace.js'
 import {
   type Addon,
   type NamedTensor,
@@ -19,6 +20,7 @@ import type { OpenAsset } from '../store/open-asset.js'
 import type { WeightCounters } from './counters.js'
 import type { Values } from './feeds.js'
 import { nameFiles, openFiles } from './native-files.js'
+import { nativeEvents } from './native-trace.js'
 import type { LoadSettings } from './settings.js'
 
 const addon = () => findAddon() as Addon
@@ -55,6 +57,7 @@ export class NativeProgram {
     private readonly program: Program,
     private readonly plan: TilePlan,
     private readonly model: OpenedModel,
+    private readonly files: readonly string[],
     private readonly named: (error: unknown) => AssetError,
   ) {
     this.scaled = new Map([...program.scales].map(([weight, scale]) => [scale, weight]))
@@ -63,11 +66,13 @@ export class NativeProgram {
   /** Reads what stays in memory and begins to stream the rest. @throws AssetError 'BAD_INPUT' | 'CORRUPT' | 'IO' | 'ABORTED' */
   static async open(asset: OpenAsset, index: GraphIndex, program: Program, plan: TilePlan, settings: LoadSettings): Promise<NativeProgram> {
     const { files, sums } = await openFiles(asset, index, program)
-    const { signal, map } = settings
+    const { signal, map, trace } = settings
     const named = (error: unknown) => nativeError(error, (message) => nameFiles(message, files, asset.where))
     try {
-      const model = await withAbort(signal, (abort) => machineOf(settings).open(specText(index, program, plan, files), sums, abort, map))
-      return new NativeProgram(program, map ? mapped(plan, needsOf(index, program).vectorBytes) : plan, model, named)
+      const model = await withAbort(signal, (abort) =>
+        machineOf(settings).open(specText(index, program, plan, files, trace), sums, abort, map),
+      )
+      return new NativeProgram(program, map ? mapped(plan, needsOf(index, program).vectorBytes) : plan, model, [...files.keys()], named)
     } catch (error) {
       throw named(error)
     }
@@ -119,6 +124,11 @@ export class NativeProgram {
       passes: this.runs,
       diskIdleMs,
     }
+  }
+
+  /** What was recorded since it was taken before; nothing unless the model was loaded with `trace`. */
+  takeTrace(): TraceEvents {
+    return nativeEvents(this.model.takeEvents(), this.program, this.files)
   }
 
   close(): void {

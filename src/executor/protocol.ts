@@ -1,4 +1,5 @@
 import type { ErrorCode } from '../core/errors.js'
+import type { TraceEvents } from '../core/trace.js'
 import type { WeightCounters } from './counters.js'
 import type { Generated, GenerateOptions, Prompt } from './generate.js'
 import type { PlainTensor } from './plain-tensor.js'
@@ -41,6 +42,7 @@ export interface Calls {
   endGenerate(args: { stream: number }): void
   embed(args: { model: number; texts: readonly string[] }): Float32Array[]
   stats(args: { model: number }): ModelStats
+  trace(args: { model: number }): TraceEvents
   resident(args: { model: number }): string[]
   close(args: { model: number }): void
 }

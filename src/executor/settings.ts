@@ -11,6 +11,8 @@ export interface LoadSettings {
   readonly threads?: number | undefined
   /** which instructions the native engine uses; the best that the processor has when left out */
   readonly instructionSet?: string | undefined
+  /** record reads, waits and computing */
+  readonly trace?: boolean | undefined
   readonly onProgress?: (done: number, total: number) => void
   readonly signal?: AbortSignal | undefined
 }

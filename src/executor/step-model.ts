@@ -1,5 +1,6 @@
 import type { Tensor } from 'onnxruntime-common'
 import { AssetError, throwIfAborted } from '../core/errors.js'
+import { type TraceEvents, TraceLog } from '../core/trace.js'
 import type { Engine, PreparedSegment } from '../engines/engine.js'
 import type { Division } from '../engines/native/divide.js'
 import { needsOf } from '../engines/native/spec.js'
@@ -49,6 +50,7 @@ export class StepModel implements LoadedModel {
     private readonly native: NativeProgram | undefined,
     /** inputs that are caches of the native engine */
     private readonly nativePast: ReadonlySet<string>,
+    private readonly trace: TraceLog | undefined,
   ) {
     const lastUse = new Map<string, number>()
     for (const [at, step] of plan.steps.entries()) for (const name of usedBy(step)) lastUse.set(name, at)
@@ -81,8 +83,9 @@ export class StepModel implements LoadedModel {
       }
       const native = program && (await NativeProgram.open(asset, index, program, plan.memory.tiles, settings))
       const past = new Set(program?.caches.flatMap(({ past }) => past))
-      const weights = new Weights(residency, plan.memory.residency, files.sources)
-      return new StepModel(asset, index, plan, weights, files, prepared, queue, native, past)
+      const trace = settings.trace ? new TraceLog() : undefined
+      const weights = new Weights(residency, plan.memory.residency, files.sources, trace)
+      return new StepModel(asset, index, plan, weights, files, prepared, queue, native, past, trace)
     } catch (error) {
       for (const segment of prepared.values()) await segment.release()
       throw error
@@ -113,9 +116,18 @@ export class StepModel implements LoadedModel {
     return this.native ? { ...addCounters(own, this.native.counters()), passes } : own
   }
 
+  /** What both engines recorded; a pass is all of its segments. */
+  takeTrace(): TraceEvents {
+    const own = this.trace?.take() ?? { events: [], leftOut: 0 }
+    const native = this.native?.takeTrace() ?? { events: [], leftOut: 0 }
+    const segments = native.events.filter(({ lane }) => lane !== 'pass')
+    return { events: [...own.events, ...segments], leftOut: own.leftOut + native.leftOut }
+  }
+
   private async pass(feeds: () => Values, options: RunOptions): Promise<Values> {
     const { signal, lastOnly } = options
     throwIfAborted(signal, 'run the model')
+    const started = performance.now()
     const values = feeds()
     await this.weights.beginPass()
     const keep = new Set(this.index.outputs.map(({ name }) => name))
@@ -132,6 +144,7 @@ export class StepModel implements LoadedModel {
       for (const name of usedBy(step)) if (this.lastUse.get(name) === at && !keep.has(name)) values.delete(name)
     }
     this.passes += 1
+    this.trace?.record('pass', 'pass', started)
     return new Map([...values].filter(([name]) => keep.has(name)))
   }
 
@@ -154,6 +167,7 @@ export class StepModel implements LoadedModel {
       return step.outputs.map((name, i) => [name, outputs[i]!])
     } finally {
       this.computeMs += performance.now() - started
+      this.trace?.record('compute', step.weights[0] ?? step.outputs[0]!, started)
       await this.weights.release(step.weights)
     }
   }

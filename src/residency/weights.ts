@@ -1,4 +1,5 @@
 import { AssetError } from '../core/errors.js'
+import type { TraceLog } from '../core/trace.js'
 import type { ResidencyPlan } from '../plan/pinned.js'
 import type { Residency, Resident } from './residency.js'
 
@@ -48,6 +49,7 @@ export class Weights {
     private readonly residency: Residency,
     private readonly plan: ResidencyPlan,
     private readonly sources: ReadonlyMap<string, WeightSource>,
+    private readonly trace?: TraceLog,
   ) {
     residency.addBudget(plan.budget)
   }
@@ -66,7 +68,8 @@ export class Weights {
     for (const name of [...names, ...soon]) if (this.plan.pinned.has(name)) this.pin(name)
     const leased: Uint8Array<ArrayBuffer>[] = []
     try {
-      for (const name of names) leased.push((await this.waitFor(this.plan.pinned.has(name) ? this.pin(name) : this.streamed(name))).bytes)
+      for (const name of names)
+        leased.push((await this.waitFor(name, this.plan.pinned.has(name) ? this.pin(name) : this.streamed(name))).bytes)
       return leased
     } catch (error) {
       // A read that failed must not stay in line for the next pass.
@@ -104,7 +107,9 @@ export class Weights {
       if (resident) place.set(resident.bytes.subarray(row * rowBytes, (row + 1) * rowBytes))
       else if (same !== undefined) place.set(target.subarray(same * rowBytes, (same + 1) * rowBytes))
       else {
+        const started = performance.now()
         const pages = await readRows(row, place)
+        this.trace?.record('disk', name, started, pages)
         this.stats.diskBytes += pages
         this.stats.bytesRead += rowBytes
       }
@@ -130,7 +135,7 @@ export class Weights {
     this.residency.addBudget(-this.plan.budget)
   }
 
-  private async waitFor(resident: Promise<Resident>): Promise<Resident> {
+  private async waitFor(name: string, resident: Promise<Resident>): Promise<Resident> {
     const started = performance.now()
     const found = await resident
     const waited = performance.now() - started
@@ -139,6 +144,7 @@ export class Weights {
     else {
       this.stats.waits += 1
       this.stats.waitMs += waited
+      this.trace?.record('wait', name, started)
     }
     return found
   }
@@ -179,7 +185,9 @@ export class Weights {
     try {
       return await this.residency.hold(source.key, source.length, async (target) => {
         this.stats.bytesRead += source.length
+        const started = performance.now()
         const pages = await source.read(target)
+        this.trace?.record('disk', name, started, pages)
         this.stats.diskBytes += pages
       })
     } catch (error) {

@@ -1,5 +1,5 @@
 import { execFile, spawn } from 'node:child_process'
-import { mkdir, open, readdir, rename } from 'node:fs/promises'
+import { mkdir, open, readdir, readFile, rename } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -39,6 +39,13 @@ describe('masset', () => {
     })
     expect(JSON.parse((await masset('run', cid, '--message', '4 April 1999', '--json')).stdout)).toMatchObject({ cid, text: '1999-04-04' })
     expect((await masset('run', cid, '--prompt', '4 April 1999', '--stats')).stderr).toMatch(/tokens in \d+ passes/)
+    const trace = `${folder.path}/trace.json`
+    expect(await masset('run', cid, '--prompt', '4 April 1999', '--trace', trace)).toMatchObject({ code: 0, stdout: '1999-04-04\n' })
+    expect(JSON.parse(await readFile(trace, 'utf8')).traceEvents).toContainEqual(expect.objectContaining({ ph: 'X', cat: 'compute' }))
+    expect(await masset('run', cid, '--prompt', '4 April 1999', '--trace', folder.path)).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/Cannot write the trace to .*; give --trace a file that can be written/),
+    })
     expect((await masset('verify', cid)).stdout).toContain('is sound')
     expect((await masset('doctor')).stdout).toContain('llama')
     expect((await masset('fragment', DEMO, '--out', `${folder.path}/out`)).stdout.trim()).toBe(cid)

@@ -69,6 +69,23 @@ describe.runIf(here)('the native engine', () => {
     expect(after.stateBytes).toBe(0)
   })
 
+  it('keeps those together who generate at the same time: a pass for a token of each', async () => {
+    const cid = await assets.cid('stories260k')
+    await using model = await loadModel(cid, { store: assets.store, engine: 'native' })
+    const streams = Array.from({ length: 4 }, (_, at) => model.generate([1, 2 + at], { maxTokens: 41, ignoreEos: true }))
+    for (const stream of streams) await stream.next()
+    const before = await model.stats()
+    await Promise.all(
+      streams.map(async (stream) => {
+        for await (const _ of stream);
+      }),
+    )
+    const { passes, tokens } = await model.stats()
+    expect(tokens - before.tokens).toBe(160)
+    // in two passes each, it would be 80
+    expect(passes - before.passes).toBeLessThan(60)
+  })
+
   it('of those who share a pass, one that leaves or aborts does not disturb the others', async () => {
     const cid = await assets.cid('stories260k')
     await using model = await loadModel(cid, { store: assets.store, engine: 'native' })

@@ -18,7 +18,8 @@ describe.each(ENGINES)('in %s a process that runs models survives', (engine) => 
   let minimum: number
   let path: string
   let kept: string
-  const load = (options: Parameters<typeof loadModel>[1] = {}) => loadModel(cid, { store: assets.store, engine: choiceOf(engine), ...options })
+  const load = (options: Parameters<typeof loadModel>[1] = {}) =>
+    loadModel(cid, { store: assets.store, engine: choiceOf(engine), ...options })
   beforeAll(async () => {
     assets = await testStore()
     cid = await fragmentFor(DEMO, assets.store, engine)

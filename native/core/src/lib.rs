@@ -6,5 +6,6 @@ pub mod kernels;
 pub mod model;
 pub mod program;
 pub mod reading;
+pub mod trace;
 
 pub use error::{Code, Error, Result};

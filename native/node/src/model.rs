@@ -1,11 +1,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use masset_core::kernels::{Isa, Machine};
 use masset_core::model::{Model, ModelStats, Session, Spec};
 use masset_core::program::Value;
+use masset_core::trace::{now, Taken};
 use masset_core::{Code, Error, Result};
-use napi::bindgen_prelude::{AsyncTask, Float32Array, Uint32Array};
+use napi::bindgen_prelude::{AsyncTask, Float32Array, Float64Array, Uint32Array, Uint8Array};
 use napi::{Env, Task};
 use napi_derive::napi;
 
@@ -129,6 +131,19 @@ pub struct NativeStats {
     pub disk_idle_ms: f64,
 }
 
+/// Columns of events; lanes by their numbers in masset_core::trace::Lane, times on one clock, of which `now_ms` is now.
+#[napi(object)]
+pub struct NativeEvents {
+    pub lanes: Uint8Array,
+    pub what: Uint32Array,
+    pub began_ms: Float64Array,
+    pub took_ms: Float64Array,
+    pub bytes: Float64Array,
+    /// events that were not kept, since there were too many
+    pub left_out: f64,
+    pub now_ms: f64,
+}
+
 #[napi]
 impl NativeModel {
     /// The caches of one sequence, empty.
@@ -180,6 +195,22 @@ impl NativeModel {
             waits: stats.waits as f64,
             waited_ms: stats.waited as f64 / 1e6,
             disk_idle_ms: stats.disk_idle as f64 / 1e6,
+        }
+    }
+
+    /// What was recorded since it was taken before: columns of events in the order in which they ended.
+    #[napi]
+    pub fn take_events(&self) -> NativeEvents {
+        let Taken { events, left_out } = self.open().map(|model| model.take_events()).unwrap_or_default();
+        let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
+        NativeEvents {
+            lanes: events.iter().map(|event| event.lane as u8).collect::<Vec<_>>().into(),
+            what: events.iter().map(|event| event.what as u32).collect::<Vec<_>>().into(),
+            began_ms: events.iter().map(|event| milliseconds(event.began)).collect::<Vec<_>>().into(),
+            took_ms: events.iter().map(|event| milliseconds(event.took)).collect::<Vec<_>>().into(),
+            bytes: events.iter().map(|event| event.bytes as f64).collect::<Vec<_>>().into(),
+            left_out: left_out as f64,
+            now_ms: milliseconds(now()),
         }
     }
 

@@ -35,6 +35,19 @@ export interface NativeStats {
   readonly diskIdleMs: number
 }
 
+/** Columns of what was recorded, on a clock of which `nowMs` is now. */
+export interface NativeEvents {
+  /** 0 a read, 1 a wait for one, 2 computing, 3 a run of a segment */
+  readonly lanes: Uint8Array
+  /** the file, the node (counted over all segments) or the segment */
+  readonly what: Uint32Array
+  readonly beganMs: Float64Array
+  readonly tookMs: Float64Array
+  readonly bytes: Float64Array
+  readonly leftOut: number
+  readonly nowMs: number
+}
+
 /** A model opened by the addon; its segments run in their order, over and over. */
 export interface OpenedModel {
   session(): NativeSession
@@ -48,6 +61,7 @@ export interface OpenedModel {
     into?: Float32Array,
   ): Promise<NamedTensor[]>
   stats(): NativeStats
+  takeEvents(): NativeEvents
   close(): void
 }
 

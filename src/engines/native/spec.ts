@@ -62,8 +62,14 @@ export function planProgram(index: GraphIndex, program: Program, budgetOf: (tota
   return planTiles(needs.uses, needs.vectorBytes, budgetOf(tileBounds(needs).total))
 }
 
-/** The plan as the addon reads it: native/core/src/model/spec.rs. `files` are the fragments by their place in the asset. */
-export function specText(index: GraphIndex, program: Program, plan: TilePlan, files: ReadonlyMap<string, NativeFile>): string {
+/** The plan as the addon reads it: native/core/src/model/spec.rs. `files` are the fragments by their place in the asset; `trace` has all that happens recorded. */
+export function specText(
+  index: GraphIndex,
+  program: Program,
+  plan: TilePlan,
+  files: ReadonlyMap<string, NativeFile>,
+  trace = false,
+): string {
   const places = new Map([...files.keys()].map((location, at) => [location, at]))
   const stored = (name: string) => {
     const { tensor, data } = index.weights.get(name) as Weight
@@ -81,5 +87,6 @@ export function specText(index: GraphIndex, program: Program, plan: TilePlan, fi
     caches,
     segments: program.segments.map(({ head = null, ...segment }) => ({ ...segment, head })),
     slots: plan.slots,
+    trace,
   })
 }

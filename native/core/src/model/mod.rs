@@ -3,6 +3,7 @@
 //! A program is one segment, or several that a pass runs in order while its caller computes what is between them: the
 //! stream goes through all of them and reads ahead from one into the next, around the end of the pass too.
 
+mod leases;
 mod mapped;
 mod matrix;
 mod pinned;
@@ -18,10 +19,12 @@ mod whole;
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use crate::kernels::Machine;
 use crate::program::{Op, Value};
 use crate::reading::{Disk, Stream, System};
+use crate::trace::{Lane, Taken};
 use crate::{Code, Error, Result};
 use run::Pass;
 pub use session::Session;
@@ -123,7 +126,11 @@ impl Model {
             abort,
         };
         running.next = None;
+        let began = Instant::now();
         let outputs = pass.run(inputs, sessions, last_only);
+        if let Some(recorder) = &self.weights.recorder {
+            recorder.record(Lane::Pass, segment, began, 0);
+        }
         running.next = outputs.is_ok().then_some((segment + 1) % self.spec.segments.len());
         if outputs.is_err() {
             for (session, length) in sessions.iter_mut().zip(before) {
@@ -155,6 +162,11 @@ impl Model {
             waited: leases.waited,
             disk_idle: stream.map_or(0, |stats| stats.disk.idle.as_nanos() as u64),
         }
+    }
+
+    /// What was recorded since it was taken before; nothing unless the plan asked for it.
+    pub fn take_events(&self) -> Taken {
+        self.weights.recorder.as_ref().map(|recorder| recorder.take()).unwrap_or_default()
     }
 
     /// Ends reading; a pass that is under way fails.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
-use super::weights::Weights;
+use super::weights::{Place, Weights};
 use crate::kernels::{self, Machine, Product};
 use crate::program::elements;
 use crate::{Code, Error, Result};
@@ -47,7 +47,7 @@ impl Weights {
     }
 
     /// x (rows, inputs) times the transpose of a weight (outputs, inputs) -> (rows, outputs).
-    pub fn linear(&self, machine: &Machine, place: usize, weight: usize, x: &[f32], rows: usize, abort: &AtomicBool) -> Result<Vec<f32>> {
+    pub fn linear(&self, machine: &Machine, place: Place, weight: usize, x: &[f32], rows: usize, abort: &AtomicBool) -> Result<Vec<f32>> {
         let (outputs, _) = self.shape(weight)?;
         let mut y = vec![0.0; elements(&[rows, outputs])?];
         if rows == 0 {
@@ -70,7 +70,7 @@ impl Weights {
     }
 
     /// x (rows, inputs) times a weight (inputs, outputs) -> (rows, outputs).
-    pub fn conv1d(&self, machine: &Machine, place: usize, weight: usize, x: &[f32], rows: usize, abort: &AtomicBool) -> Result<Vec<f32>> {
+    pub fn conv1d(&self, machine: &Machine, place: Place, weight: usize, x: &[f32], rows: usize, abort: &AtomicBool) -> Result<Vec<f32>> {
         let (_, outputs) = self.shape(weight)?;
         let mut y = vec![0.0; elements(&[rows, outputs])?];
         if rows == 0 {

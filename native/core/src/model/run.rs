@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::session::{attend, How, Session};
 use super::spec::{Node, Segment};
-use super::weights::Weights;
+use super::weights::{Place, Weights};
 use crate::kernels::{self, Heads, Machine};
 use crate::program::{self, Op, Tensor, Unary, Value};
 use crate::{Code, Error, Result};
@@ -12,8 +12,8 @@ use crate::{Code, Error, Result};
 pub struct Pass<'a> {
     pub segment: &'a Segment,
     pub weights: &'a Weights,
-    /// for each node, where its tiles begin in the stream
-    pub places: &'a [usize],
+    /// where its nodes are
+    pub places: &'a [Place],
     pub machine: &'a Machine,
     pub last_use: &'a [usize],
     pub abort: &'a AtomicBool,
@@ -43,7 +43,12 @@ impl Pass<'_> {
             if last_only && self.segment.head == Some(at) {
                 given[0] = last_rows(&given[0])?;
             }
-            let made = self.node(at, node, &given, sessions)?;
+            let mut compute = || self.node(at, node, &given, sessions);
+            // products with weights are seen tile by tile
+            let made = match node.run {
+                Op::Linear { .. } | Op::Conv1d { .. } => compute(),
+                _ => self.weights.seen(self.places[at].node, compute),
+            }?;
             for (&value, made) in node.outputs.iter().zip(made) {
                 values[value] = Some(made);
             }

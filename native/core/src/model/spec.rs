@@ -21,6 +21,9 @@ pub struct Spec {
     /// pinned tiles lie in mapped files, which the system reads and drops as it likes, rather than in memory of their own
     #[serde(default)]
     pub map: bool,
+    /// whether reads, waits and computing are recorded
+    #[serde(default)]
+    pub trace: bool,
 }
 
 /// Nodes that run in one call. A wholly native model is one of them.

@@ -14,6 +14,7 @@ use super::{Model, Spec};
 use crate::kernels::{Isa, Machine};
 use crate::program::{Tensor, Value};
 use crate::reading::PAGE;
+use crate::trace::{Event, Lane};
 
 const WIDTH: usize = 64;
 const ROWS: usize = 96;
@@ -188,4 +189,35 @@ proptest! {
             let _ = run(&model, &[5, 6]);
         }
     }
+}
+
+#[test]
+fn what_is_recorded_adds_up_to_what_is_counted() {
+    let (file, _, sums) = fragment();
+    let mut spec = spec(&file, &[(32, true), (32, false), (32, false)]);
+    let silent = open(&spec, sums.clone()).unwrap();
+    run(&silent, &[3]).unwrap();
+    assert!(silent.take_events().events.is_empty());
+
+    spec["trace"] = true.into();
+    let model = open(&spec, sums).unwrap();
+    for id in 0..3 {
+        run(&model, &[id]).unwrap();
+    }
+    // after this nothing is read any more
+    model.close();
+    let (stats, taken) = (model.stats(), model.take_events());
+    let of = |lane| taken.events.iter().filter(move |event| event.lane == lane);
+    assert_eq!(of(Lane::Disk).map(|event| event.bytes).sum::<u64>(), stats.disk_bytes);
+    assert_eq!(of(Lane::Wait).count() as u64, stats.waits);
+    assert_eq!(of(Lane::Pass).count(), 3);
+    // rows, a vector, a run of pinned tiles and two streamed ones, a sum
+    assert_eq!(
+        of(Lane::Compute).map(|event| event.what).collect::<Vec<_>>(),
+        [0, 1, 2, 2, 2, 3].repeat(3)
+    );
+    assert_eq!(taken.left_out, 0);
+    let pass = *of(Lane::Pass).next().unwrap();
+    let inside = |event: &&Event| event.began >= pass.began && event.began + event.took <= pass.began + pass.took;
+    assert_eq!(of(Lane::Compute).filter(inside).count(), 6);
 }

@@ -1,19 +1,17 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
 
-use super::matrix::{Matrix, RowBytes};
+use super::leases::Leases;
+use super::matrix::Matrix;
 use super::pinned::{Key, Pinned};
 use super::spec::{Spec, Stored, Weight};
 use crate::kernels::{self, Machine, Tile};
 use crate::program::{elements, Op, Tensor};
-use crate::reading::{Disk, FileSpec, Lease, Read, Reader, Region, Stream, Wait, DEFAULT_OPEN_FILES, DEFAULT_THREADS, PAGE};
-use crate::{Code, Error, Result};
-
-/// A wait below this was none: it is what asking costs.
-const HIT: Duration = Duration::from_micros(50);
+use crate::reading::{Disk, FileSpec, Read, Reader, Region, Stream, DEFAULT_OPEN_FILES, DEFAULT_THREADS, PAGE};
+use crate::trace::{Recorder, MOST_EVENTS};
+use crate::{Error, Result};
 
 /// The weights of one model: small ones and pinned tiles in memory, the others streamed in the order of the pass.
 pub struct Weights {
@@ -22,22 +20,20 @@ pub struct Weights {
     pub vectors: Vec<Tensor<f32>>,
     matrices: Vec<(Matrix, Arc<Pinned>)>,
     stream: Option<Stream>,
-    /// for each node of each segment, the place in the stream of the first tile that it needs
-    places: Vec<Vec<usize>>,
-    leases: Mutex<Leases>,
+    /// for each node of each segment
+    places: Vec<Vec<Place>>,
+    pub(super) leases: Mutex<Leases>,
+    /// where it is to be seen what happens
+    pub(super) recorder: Option<Arc<Recorder>>,
 }
 
-/// What was taken of weights, and how that went.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Leases {
-    /// tensor bytes read for it
-    pub bytes: u64,
-    /// streamed tiles that were there
-    pub hits: u64,
-    /// streamed tiles that were waited for
-    pub waits: u64,
-    /// nanoseconds waited
-    pub waited: u64,
+/// Where a node is.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    /// its number, counted over all segments
+    pub node: usize,
+    /// in the stream, the first tile that it needs
+    pub tile: usize,
 }
 
 impl Weights {
@@ -50,7 +46,9 @@ impl Weights {
             path: file.path.clone().into(),
             size: file.size,
         });
-        let reader = Arc::new(Reader::on(files.collect(), Some(sums), DEFAULT_OPEN_FILES, disk)?);
+        let recorder = spec.trace.then(|| Arc::new(Recorder::new(MOST_EVENTS)));
+        let reader = Reader::on(files.collect(), Some(sums), DEFAULT_OPEN_FILES, disk)?;
+        let reader = Arc::new(reader.recorded(recorder.clone()));
         let mut weights = Self {
             firsts: spec.files.iter().map(|file| file.first_sum).collect(),
             vectors: Vec::with_capacity(spec.vectors.len()),
@@ -58,6 +56,7 @@ impl Weights {
             stream: None,
             places: Vec::with_capacity(spec.segments.len()),
             leases: Mutex::default(),
+            recorder,
             reader,
         };
         for stored in &spec.vectors {
@@ -167,10 +166,15 @@ impl Weights {
     /// Lists the streamed tiles in the order in which the nodes of a pass need them.
     fn start(&mut self, spec: &Spec) -> Result<()> {
         let mut reads = Vec::new();
+        let mut number = 0;
         for segment in &spec.segments {
             let mut places = Vec::with_capacity(segment.nodes.len());
             for node in &segment.nodes {
-                places.push(reads.len());
+                places.push(Place {
+                    node: number,
+                    tile: reads.len(),
+                });
+                number += 1;
                 let (Op::Linear { weight } | Op::Conv1d { weight }) = node.run else {
                     continue;
                 };
@@ -217,79 +221,8 @@ impl Weights {
         self.matrix(weight).map(|(matrix, _)| (matrix.rows, matrix.inputs))
     }
 
-    /// For each node of a segment, the place in the stream of the first tile that it needs.
-    pub fn places(&self, segment: usize) -> &[usize] {
+    /// Where the nodes of a segment are.
+    pub fn places(&self, segment: usize) -> &[Place] {
         self.places.get(segment).map_or(&[], Vec::as_slice)
-    }
-
-    /// Calls `each` with runs of tiles in order: pinned ones together, streamed ones as they arrive, from `place` of the
-    /// stream on; and with their first row.
-    pub fn each_tile(
-        &self,
-        mut place: usize,
-        weight: usize,
-        abort: &AtomicBool,
-        mut each: impl FnMut(usize, &[Tile]) -> Result<()>,
-    ) -> Result<()> {
-        let (matrix, held) = self.matrix(weight)?;
-        let mut run: Vec<Tile> = Vec::new();
-        let mut first = 0;
-        for tile in &matrix.tiles {
-            if tile.pinned.is_some() {
-                run.push(matrix.tile(tile.rows.len(), held.rows(matrix, tile, tile.rows.clone())?)?);
-                continue;
-            }
-            if !run.is_empty() {
-                each(first, &run)?;
-                run.clear();
-            }
-            let lease = self.lease(place, abort)?;
-            let bytes = RowBytes {
-                weights: &lease,
-                scales: lease.part(1),
-            };
-            each(tile.rows.start, &[matrix.tile(tile.rows.len(), bytes)?])?;
-            place += 1;
-            first = tile.rows.end;
-        }
-        if run.is_empty() {
-            return Ok(());
-        }
-        each(first, &run)
-    }
-
-    fn lease(&self, place: usize, abort: &AtomicBool) -> Result<Lease> {
-        let stream = self
-            .stream
-            .as_ref()
-            .ok_or_else(|| Error::new(Code::Engine, "Cannot stream: nothing is"))?;
-        let began = Instant::now();
-        let lease = stream.next(
-            place,
-            Wait {
-                timeout: None,
-                abort: Some(abort),
-            },
-        )?;
-        let waited = began.elapsed();
-        self.count(|leases| {
-            leases.bytes += lease.bytes() as u64;
-            if waited < HIT {
-                leases.hits += 1;
-            } else {
-                leases.waits += 1;
-                leases.waited += waited.as_nanos() as u64;
-            }
-        });
-        Ok(lease)
-    }
-
-    pub(super) fn count(&self, f: impl FnOnce(&mut Leases)) {
-        f(&mut self.leases.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    /// What passes took so far.
-    pub fn leases(&self) -> Leases {
-        *self.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

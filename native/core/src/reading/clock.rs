@@ -1,8 +1,9 @@
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::access::Access;
 use super::lock;
+use crate::trace::{Lane, Recorder};
 
 /// What was read so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -17,8 +18,11 @@ pub struct Counts {
     pub idle: Duration,
 }
 
-/// Counts reads, and the time in which none was in flight.
-pub(crate) struct Clock(Mutex<Ticking>);
+/// Counts reads, and the time in which none was in flight; records each of them where somebody wants to see them.
+pub(crate) struct Clock {
+    ticking: Mutex<Ticking>,
+    recorder: Option<Arc<Recorder>>,
+}
 
 struct Ticking {
     counts: Counts,
@@ -30,20 +34,28 @@ struct Ticking {
 pub(crate) struct InFlight<'a> {
     clock: &'a Clock,
     access: Access,
+    file: usize,
     bytes: usize,
+    /// where it is to be recorded
+    began: Option<Instant>,
 }
 
 impl Clock {
-    pub fn new() -> Self {
-        Self(Mutex::new(Ticking {
+    pub fn new(recorder: Option<Arc<Recorder>>) -> Self {
+        let ticking = Mutex::new(Ticking {
             counts: Counts::default(),
             in_flight: 0,
             idle_since: Instant::now(),
-        }))
+        });
+        Self { ticking, recorder }
     }
 
-    pub fn start(&self, access: Access) -> InFlight<'_> {
-        let mut ticking = lock(&self.0);
+    pub fn recorder(&self) -> Option<Arc<Recorder>> {
+        self.recorder.clone()
+    }
+
+    pub fn start(&self, access: Access, file: usize) -> InFlight<'_> {
+        let mut ticking = lock(&self.ticking);
         if ticking.in_flight == 0 {
             let idle = ticking.idle_since.elapsed();
             ticking.counts.idle += idle;
@@ -52,12 +64,14 @@ impl Clock {
         InFlight {
             clock: self,
             access,
+            file,
             bytes: 0,
+            began: self.recorder.as_ref().map(|_| Instant::now()),
         }
     }
 
     pub fn counts(&self) -> Counts {
-        let ticking = lock(&self.0);
+        let ticking = lock(&self.ticking);
         let mut counts = ticking.counts;
         if ticking.in_flight == 0 {
             counts.idle += ticking.idle_since.elapsed();
@@ -74,7 +88,10 @@ impl InFlight<'_> {
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        let mut ticking = lock(&self.clock.0);
+        if let (Some(recorder), Some(began)) = (&self.clock.recorder, self.began) {
+            recorder.record(Lane::Disk, self.file, began, self.bytes as u64);
+        }
+        let mut ticking = lock(&self.clock.ticking);
         ticking.counts.reads += 1;
         ticking.counts.bytes += self.bytes as u64;
         ticking.counts.buffered += u64::from(self.access == Access::Buffered);

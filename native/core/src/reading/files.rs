@@ -127,7 +127,7 @@ impl Files {
         let spec = &self.specs[span.file];
         loop {
             let open = self.open(span.file)?;
-            let flight = clock.start(open.access);
+            let flight = clock.start(open.access, span.file);
             match self.read_all(&open, span, buffer) {
                 Ok(got) => {
                     flight.end(got);

@@ -1,5 +1,5 @@
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use super::access::{Access, FileSpec};
 use super::checksums::first_mismatch;
@@ -10,6 +10,7 @@ use super::map::Map;
 use super::region::Region;
 use super::span::{Read, Span};
 use super::{lock, DEFAULT_OPEN_FILES, DEFAULT_THREADS, PAGE};
+use crate::trace::Recorder;
 use crate::{Code, Error, Result};
 
 /// Bytes that `read_now` reads at once; a multiple of PAGE.
@@ -50,8 +51,18 @@ impl Reader {
         Ok(Self {
             files: Files::new(files, most_open, disk)?,
             sums,
-            clock: Clock::new(),
+            clock: Clock::new(None),
         })
+    }
+
+    /// Has all its reads recorded, and those of the streams that are opened on it.
+    pub fn recorded(self, recorder: Option<Arc<Recorder>>) -> Self {
+        let clock = Clock::new(recorder);
+        Self { clock, ..self }
+    }
+
+    pub(crate) fn recorder(&self) -> Option<Arc<Recorder>> {
+        self.clock.recorder()
     }
 
     /// How the bytes of a file reach memory; opens it if need be. A file that opens for direct reads may still refuse the

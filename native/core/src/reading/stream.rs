@@ -110,6 +110,7 @@ impl Stream {
                 "Cannot stream with {threads} threads: 1 to {MOST_THREADS} work"
             )));
         }
+        let clock = Clock::new(reader.recorder());
         let shared = Arc::new(Shared {
             reader,
             state: Mutex::new(State {
@@ -121,7 +122,7 @@ impl Stream {
             region,
             space: Condvar::new(),
             ready: Condvar::new(),
-            clock: Clock::new(),
+            clock,
             born: Instant::now(),
         });
         // made first: if a thread cannot be had, dropping it ends the others
