@@ -5,6 +5,7 @@ import { checkChoice, type EngineChoice } from '../engines/choice.js'
 import type { Plan } from '../plan/plan.js'
 import type { TilePlan } from '../plan/tiles.js'
 import type { Store } from '../store/store.js'
+import { tokenizerBytes } from '../text/tokenizer-bytes.js'
 import { openStore } from './store.js'
 
 /** What a budget would mean for a model; bytes, seconds. */
@@ -16,6 +17,8 @@ export interface MemoryPlan {
   readonly weightBytes: number
   readonly budget: number
   readonly minimum: number
+  /** estimated bytes that the tokenizer takes of the budget; 0 for a small one, of which nothing is to be measured */
+  readonly tokenizerBytes: number
   readonly pinnedBytes: number
   readonly bytesPerToken: number
   /** weights that are wholly in memory, and those that are read for every token, wholly or in part */
@@ -41,16 +44,25 @@ export async function plan(
   } = {},
 ): Promise<MemoryPlan> {
   checkChoice(options)
-  const [{ openAsset }, { indexGraph }, { parseGraph }, { nativeProgram }, { planProgram }, { planGraph }, { diskSpeed }] =
-    await Promise.all([
-      import('../store/open-asset.js'),
-      import('../graph/cut.js'),
-      import('../graph/parse.js'),
-      import('../engines/native/choose.js'),
-      import('../engines/native/spec.js'),
-      import('../plan/plan.js'),
-      import('../store/disk-speed.js'),
-    ])
+  const [
+    { openAsset },
+    { indexGraph },
+    { parseGraph },
+    { nativeProgram },
+    { planProgram },
+    { planGraph },
+    { besideTokenizer },
+    { diskSpeed },
+  ] = await Promise.all([
+    import('../store/open-asset.js'),
+    import('../graph/cut.js'),
+    import('../graph/parse.js'),
+    import('../engines/native/choose.js'),
+    import('../engines/native/spec.js'),
+    import('../plan/plan.js'),
+    import('../plan/too-small.js'),
+    import('../store/disk-speed.js'),
+  ])
   await using asset = await openAsset(cidOrPath, async () => options.store ?? openStore())
   const { main } = asset.manifest
   if (!main)
@@ -58,19 +70,26 @@ export async function plan(
   const index = indexGraph(parseGraph(await asset.readFile(main, LIMITS.graph)))
   const budgetOf = (total: number) => (options.memory === undefined ? total : parseBytes(options.memory, 'memory'))
   const program = nativeProgram(index, options.engine ?? 'auto')
-  const memory = program ? nativePlan(planProgram(index, program, budgetOf)) : onnxPlan(planGraph(index, budgetOf))
+  const tokenizer = tokenizerBytes(asset.manifest.files.get('tokenizer.json')?.size ?? 0)
+  const besides = (total: number) => budgetOf(total) + (options.memory === undefined ? tokenizer : 0)
+  const memory = await besideTokenizer(tokenizer, besides, (budgetOf) =>
+    program ? nativePlan(planProgram(index, program, budgetOf)) : onnxPlan(planGraph(index, budgetOf)),
+  )
   const disk = await diskSpeed([...asset.manifest.files.values()].map((file) => ({ path: asset.pathOf(file), size: file.size })))
   const { bytesPerToken } = memory
   return {
     cid: asset.cid,
     ...memory,
+    budget: memory.budget + tokenizer,
+    minimum: memory.minimum + tokenizer,
+    tokenizerBytes: tokenizer,
     diskBytesPerSecond: disk.bytesPerSecond,
     diskIsDirect: disk.direct,
     ...(bytesPerToken > 0 && { tokensPerSecond: disk.bytesPerSecond / bytesPerToken }),
   }
 }
 
-type Planned = Omit<MemoryPlan, 'cid' | 'diskBytesPerSecond' | 'diskIsDirect' | 'tokensPerSecond'>
+type Planned = Omit<MemoryPlan, 'cid' | 'tokenizerBytes' | 'diskBytesPerSecond' | 'diskIsDirect' | 'tokensPerSecond'>
 
 function nativePlan({ total, budget, minimum, pinnedBytes, bytesPerPass, tiles }: TilePlan): Planned {
   const isPinned = (name: string) => tiles.get(name)!.every((tile) => tile.pinned)

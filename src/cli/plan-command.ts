@@ -28,6 +28,7 @@ function planText(found: MemoryPlan): string {
     table([
       ['weights', formatBytes(found.weightBytes)],
       ['budget', `${formatBytes(found.budget)} (at least ${found.minimum} bytes)`],
+      ...(found.tokenizerBytes > 0 ? [['tokenizer', `${formatBytes(found.tokenizerBytes)} of it, estimated`]] : []),
       ['engine', `${found.engine}, ${found.segments === 1 ? 'one segment' : `${found.segments} segments`}`],
       ['pinned', native ? formatBytes(found.pinnedBytes) : `${formatBytes(found.pinnedBytes)} in ${found.pinned.length} tensors`],
       ['streamed', `${formatBytes(found.bytesPerToken)} per token, ${native ? 'in tiles' : 'out'} of ${found.streamed.length} tensors`],

@@ -70,8 +70,10 @@ export function addRunCommand(program: Command): void {
         throw new AssetError('BAD_USAGE', 'Cannot run without knowing on what: give one of --prompt, --message, --ids or --embed')
       if (options.stop?.includes('')) throw new AssetError('BAD_USAGE', 'Cannot read --stop "": give a text that is not empty')
       const { memory, map, engine, threads } = options
+      // Token ids are printed as they are; only JSON has their text too.
+      const tokenizer = options.ids === undefined || options.json === true || options.stop !== undefined
       await cancellable(async (signal) => {
-        await using model = await withBar((onProgress) => loadModel(asset, { memory, map, engine, threads, signal, onProgress }))
+        await using model = await withBar((onProgress) => loadModel(asset, { memory, map, tokenizer, engine, threads, signal, onProgress }))
         await run(model, options, signal)
       })
     })
@@ -131,9 +133,20 @@ function idsOf(text: string): number[] {
 
 /** The counters that matter, in two lines. */
 export function statsLines(stats: ModelStats): string[] {
-  const { budgetBytes, pinnedBytes, streamedBytesPerPass, peakResidentBytes, bytesRead, waitMs, computeMs, passes, tokens } = stats
+  const {
+    budgetBytes,
+    tokenizerBytes,
+    pinnedBytes,
+    streamedBytesPerPass,
+    peakResidentBytes,
+    bytesRead,
+    waitMs,
+    computeMs,
+    passes,
+    tokens,
+  } = stats
   return [
-    `memory: budget ${formatBytes(budgetBytes)}, pinned ${formatBytes(pinnedBytes)}, streamed per pass ${formatBytes(streamedBytesPerPass)}, peak ${formatBytes(peakResidentBytes)}`,
+    `memory: budget ${formatBytes(budgetBytes)}, pinned ${formatBytes(pinnedBytes)}, streamed per pass ${formatBytes(streamedBytesPerPass)}, peak ${formatBytes(peakResidentBytes)}${tokenizerBytes > 0 ? `; tokenizer about ${formatBytes(tokenizerBytes)}` : ''}`,
     `${tokens} tokens in ${passes} passes: read ${formatBytes(bytesRead)}, computed ${computeMs.toFixed(0)} ms, waited for the disk ${waitMs.toFixed(0)} ms`,
   ]
 }

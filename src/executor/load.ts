@@ -6,6 +6,7 @@ import { nativeProgram } from '../engines/native/choose.js'
 import { OnnxEngine } from '../engines/onnx.js'
 import { indexGraph } from '../graph/cut.js'
 import { parseGraph } from '../graph/parse.js'
+import { besideTokenizer } from '../plan/too-small.js'
 import { Residency } from '../residency/residency.js'
 import { stateDictOf } from '../store/fragment-headers.js'
 import type { OpenAsset } from '../store/open-asset.js'
@@ -26,17 +27,23 @@ export class Loader {
     const index = indexGraph(parseGraph(await asset.readFile(main, LIMITS.graph)))
     const { memory, map = false } = settings
     // What is mapped has no budget: all of it is planned as if it stayed, and the system decides what does.
-    const budgetOf = (total: number) =>
-      map ? total : memory === 'auto' ? Math.max(1, Math.min(Math.floor(freeMemory() * 0.6), total)) : memory
+    const tokenizer = map ? 0 : (settings.tokenizerBytes ?? 0)
+    const budgetOf = (total: number) => (map ? total : memory === 'auto' ? automatic(total + tokenizer) : memory)
     const program = nativeProgram(index, settings.engine)
-    if (program) return NativeModel.load(asset, index, program, budgetOf, settings)
-    if (map)
+    if (map && !program)
       throw new AssetError(
         'UNSUPPORTED',
         `Cannot map the weights of ${asset.where}: only the native engine can, and it doesn't run this model here; load it without map`,
       )
-    return OnnxModel.load(asset, index, this.onnx, budgetOf, settings)
+    return besideTokenizer<LoadedModel>(tokenizer, budgetOf, (budgetOf) =>
+      program ? NativeModel.load(asset, index, program, budgetOf, settings) : OnnxModel.load(asset, index, this.onnx, budgetOf, settings),
+    )
   }
+}
+
+/** Three fifths of the free memory, at most what is needed. */
+function automatic(needed: number): number {
+  return Math.max(1, Math.min(Math.floor(freeMemory() * 0.6), needed))
 }
 
 /** Bytes that this process may still take: those of the machine, or of the container that it is in. */

@@ -1,5 +1,4 @@
-import { formatBytes } from '../core/bytes.js'
-import { AssetError } from '../core/errors.js'
+import { tooSmall } from './too-small.js'
 import { Window } from './window.js'
 
 /** A weight as one segment uses it; a matrix may stream, a vector is always pinned. */
@@ -40,12 +39,7 @@ export function planResidency(segments: readonly (readonly WeightUse[])[], budge
   const window = new Window(segments)
   for (const { name } of matrices) window.set(name, true)
   const minimum = Math.min(total, base + window.bytes)
-  if (budget < minimum) {
-    throw new AssetError(
-      'BUDGET_TOO_SMALL',
-      `Cannot run within ${formatBytes(budget)} of memory: the largest weight and its read-ahead need ${formatBytes(minimum)}; give at least ${minimum} bytes`,
-    )
-  }
+  if (budget < minimum) throw tooSmall(budget, minimum, 'the largest weight and its read-ahead')
   const streaming = total <= budget ? new Set<string>() : chooseStreamed(window, matrices, budget - base)
   const pinned = new Set([...unique.keys()].filter((name) => !streaming.has(name)))
   const streamed = segments.flat().filter(({ name }) => streaming.has(name))

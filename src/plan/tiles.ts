@@ -1,6 +1,6 @@
-import { formatBytes } from '../core/bytes.js'
 import { AssetError } from '../core/errors.js'
 import { PAGE } from '../core/limits.js'
+import { tooSmall } from './too-small.js'
 
 /** Whole rows, one after the other in a fragment. */
 export interface RowRun {
@@ -60,12 +60,7 @@ export function planTiles(uses: readonly MatrixUse[], vectorBytes: number, budge
   const total = vectorBytes + all
   const smallest = slotFor(matrices, PAGE)
   const minimum = Math.min(total, vectorBytes + FEWEST_SLOTS * smallest)
-  if (budget < minimum) {
-    throw new AssetError(
-      'BUDGET_TOO_SMALL',
-      `Cannot run within ${formatBytes(budget)} of memory: the small tensors, a tile in use and its read-ahead need ${formatBytes(minimum)}; give at least ${minimum} bytes`,
-    )
-  }
+  if (budget < minimum) throw tooSmall(budget, minimum, 'the small tensors, a tile in use and its read-ahead')
   const plan = { budget, minimum, total }
   if (total <= budget) {
     const tiles = cutAll(matrices, TILE, () => true)
