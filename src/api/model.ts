@@ -19,7 +19,7 @@ export interface LoadOptions extends LongCall {
    * takes about twelve times the bytes of its file, is counted too: weights get what it leaves
    */
   readonly memory?: number | string | undefined
-  /** what computes: 'native' (the addon), 'onnx' (ONNX Runtime), or 'auto' (default): native where that can run the model */
+  /** what computes: 'native' (the addon), 'onnx' (ONNX Runtime), or 'auto' (default): native wherever that can be, ONNX Runtime for the nodes that it doesn't know */
   readonly engine?: EngineChoice | undefined
   /** false leaves the model's tokenizer out of memory: prompts are token ids then, and no text is given */
   readonly tokenizer?: boolean | undefined

@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { type MemoryPlan, plan } from '../api/index.js'
+import { type MemoryPlan, type PlannedSegment, plan } from '../api/index.js'
 import { formatBytes } from '../core/bytes.js'
 import type { EngineChoice } from '../engines/choice.js'
 import { engineOption } from './engine-option.js'
@@ -22,16 +22,19 @@ export function addPlanCommand(program: Command): void {
 }
 
 function planText(found: MemoryPlan): string {
-  const native = found.engine === 'native'
-  const streamed = found.streamed.map((name) => [`  ${name}`])
+  const { engine } = found
+  const tiles = { native: 'in tiles of ', onnx: 'out of ', mixed: 'of ' }[engine]
   return [
     table([
       ['weights', formatBytes(found.weightBytes)],
       ['budget', `${formatBytes(found.budget)} (at least ${found.minimum} bytes)`],
       ...(found.tokenizerBytes > 0 ? [['tokenizer', `${formatBytes(found.tokenizerBytes)} of it, estimated`]] : []),
-      ['engine', `${found.engine}, ${found.segments === 1 ? 'one segment' : `${found.segments} segments`}`],
-      ['pinned', native ? formatBytes(found.pinnedBytes) : `${formatBytes(found.pinnedBytes)} in ${found.pinned.length} tensors`],
-      ['streamed', `${formatBytes(found.bytesPerToken)} per token, ${native ? 'in tiles' : 'out'} of ${found.streamed.length} tensors`],
+      ['engine', engineText(found)],
+      [
+        'pinned',
+        engine === 'onnx' ? `${formatBytes(found.pinnedBytes)} in ${found.pinned.length} tensors` : formatBytes(found.pinnedBytes),
+      ],
+      ['streamed', `${formatBytes(found.bytesPerToken)} per token, ${tiles}${found.streamed.length} tensors`],
       [
         'disk',
         `${formatBytes(found.diskBytesPerSecond)}/s, measured on this asset${found.diskIsDirect ? '' : ' (perhaps out of the page cache)'}`,
@@ -43,6 +46,19 @@ function planText(found: MemoryPlan): string {
           : `about ${found.tokensPerSecond.toFixed(1)} tokens/s from a cold disk, if reading is what takes longest`,
       ],
     ]),
-    ...(streamed.length > 0 && !native ? ['streamed, in order:', table(streamed)] : []),
+    ...(engine === 'onnx' && found.streamed.length > 0 ? ['streamed, in order:', table(found.streamed.map((name) => [`  ${name}`]))] : []),
+    ...(engine === 'mixed' ? ['segments, in order, with the weights that each uses:', table(found.segments.map(segmentLine))] : []),
   ].join('\n')
+}
+
+function engineText({ engine, segments }: MemoryPlan): string {
+  if (engine === 'native') return 'native, one segment'
+  if (engine === 'onnx') return `onnx (not native: ${segments[0]!.why})`
+  const native = segments.filter((segment) => segment.engine === 'native').length
+  return `mixed, ${segments.length} segments: ${native} native, ${segments.length - native} onnx`
+}
+
+function segmentLine({ engine, nodes, weightBytes, why }: PlannedSegment): string[] {
+  const count = nodes === 1 ? '1 node' : `${nodes} nodes`
+  return [`  ${engine}`, count, formatBytes(weightBytes), why === undefined ? '' : `not native: ${why}`]
 }

@@ -19,3 +19,9 @@ export interface WeightCounters {
   /** how long the disk had nothing to read for this model, where that is known (native, streaming) */
   readonly diskIdleMs?: number
 }
+
+/** The counters of two engines that share a model; the most in memory is then the most of each, which may have been at different times. */
+export function addCounters(one: WeightCounters, other: WeightCounters): WeightCounters {
+  const sums = Object.entries(other).map(([key, value]) => [key, value + (one[key as keyof WeightCounters] ?? 0)])
+  return { ...one, ...Object.fromEntries(sums) }
+}

@@ -9,10 +9,10 @@ export type Values = Map<string, Tensor>
 
 /**
  * All inputs of a graph out of those given: an empty cache, a mask of ones, positions from the mask and token types of
- * zero are filled in. Types, shapes, and dimensions that the graph gives one name are checked before anything is made.
+ * zero are filled in. `past` is the number of positions before the first, that of the caches given unless said otherwise. Types, shapes, and dimensions that the graph gives one name are checked before anything is made.
  * @throws AssetError 'BAD_INPUT' for an input that is unknown, missing, or of the wrong type or shape
  */
-export function completeFeeds(index: GraphIndex, given: ReadonlyMap<string, Tensor>): Values {
+export function completeFeeds(index: GraphIndex, given: ReadonlyMap<string, Tensor>, past = pastOf(given)): Values {
   const names = new Set(index.inputs.map(({ name }) => name))
   for (const [name, tensor] of given) {
     if (!names.has(name)) throw bad(`it has no input ${shown(name)}; its inputs are ${[...names].slice(0, 8).map(shown).join(', ')}`)
@@ -21,18 +21,22 @@ export function completeFeeds(index: GraphIndex, given: ReadonlyMap<string, Tens
   checkTogether(index, given)
   const feeds: Values = new Map(given)
   const ids = feeds.get('input_ids')
-  if (names.has('input_ids') && ids) fillIn(index, names, feeds, ids)
+  if (names.has('input_ids') && ids) fillIn(index, names, feeds, ids, past)
   for (const name of names) if (!feeds.has(name)) throw bad(`the input ${shown(name)} is missing`)
   checkTogether(index, feeds)
   return feeds
 }
 
+/** Positions in the caches. */
+function pastOf(given: ReadonlyMap<string, Tensor>): number {
+  const key = given.get('past_key_values.0.key')
+  return key && key.size > 0 ? (key.dims[2] ?? 0) : 0
+}
+
 /** Adds what follows from the ids (batch, sequence) and the inputs given. */
-function fillIn(index: GraphIndex, names: ReadonlySet<string>, feeds: Values, ids: Tensor): void {
+function fillIn(index: GraphIndex, names: ReadonlySet<string>, feeds: Values, ids: Tensor, past: number): void {
   if (ids.dims.length !== 2 || ids.size === 0) throw bad(`input_ids has the shape [${ids.dims}]; give (batch, sequence), neither empty`)
   const [batch, sequence] = ids.dims as [number, number]
-  const key = feeds.get('past_key_values.0.key')
-  const past = key && key.size > 0 ? (key.dims[2] ?? 0) : 0
   const lacks = (name: string) => names.has(name) && !feeds.has(name)
   const mask = feeds.get('attention_mask')
   if (mask?.dims.length === 2 && (mask.dims[0] !== batch || mask.dims[1] !== past + sequence))

@@ -2,7 +2,7 @@ import { freemem } from 'node:os'
 import { programOf, type ReadText, readConfig } from '../asset/model-graph.js'
 import { AssetError } from '../core/errors.js'
 import { LIMITS } from '../core/limits.js'
-import { nativeProgram } from '../engines/native/choose.js'
+import { divide } from '../engines/native/choose.js'
 import { OnnxEngine } from '../engines/onnx.js'
 import { indexGraph } from '../graph/cut.js'
 import { parseGraph } from '../graph/parse.js'
@@ -12,9 +12,9 @@ import { stateDictOf } from '../store/fragment-headers.js'
 import type { OpenAsset } from '../store/open-asset.js'
 import type { LoadedModel } from './loaded-model.js'
 import { NativeModel } from './native-model.js'
-import { OnnxModel } from './onnx-model.js'
 import { PassQueue } from './pass-queue.js'
 import type { LoadSettings } from './settings.js'
+import { StepModel } from './step-model.js'
 
 /** Loads models; those in ONNX Runtime share one engine, its thread, and the weights in memory. */
 export class Loader {
@@ -29,14 +29,18 @@ export class Loader {
     // What is mapped has no budget: all of it is planned as if it stayed, and the system decides what does.
     const tokenizer = map ? 0 : (settings.tokenizerBytes ?? 0)
     const budgetOf = (total: number) => (map ? total : memory === 'auto' ? automatic(total + tokenizer) : memory)
-    const program = nativeProgram(index, settings.engine)
-    if (map && !program)
+    const division = divide(index, settings.engine)
+    const { segments, program } = division
+    const native = segments.length === 1 ? program : undefined
+    if (map && !native)
       throw new AssetError(
         'UNSUPPORTED',
-        `Cannot map the weights of ${asset.where}: only the native engine can, and it doesn't run this model here; load it without map`,
+        `Cannot map the weights of ${asset.where}: only the native engine can, and it doesn't run all of this model; load it without map`,
       )
     return besideTokenizer<LoadedModel>(tokenizer, budgetOf, (budgetOf) =>
-      program ? NativeModel.load(asset, index, program, budgetOf, settings) : OnnxModel.load(asset, index, this.onnx, budgetOf, settings),
+      native
+        ? NativeModel.load(asset, index, native, budgetOf, settings)
+        : StepModel.load(asset, index, division, this.onnx, budgetOf, settings),
     )
   }
 }

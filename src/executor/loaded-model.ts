@@ -24,7 +24,7 @@ export interface Session {
 export interface LoadedModel {
   readonly asset: OpenAsset
   readonly index: GraphIndex
-  readonly engine: 'native' | 'onnx'
+  readonly engine: 'native' | 'onnx' | 'mixed'
   /** One forward pass: graph inputs by name in, graph outputs by name out. @throws AssetError 'BAD_INPUT' | 'CORRUPT' | 'ENGINE' | 'ABORTED' */
   forward(given: Values, options: PassOptions): Promise<Values>
   session(): Session

@@ -1,50 +1,24 @@
-import { availableParallelism } from 'node:os'
 import { Tensor } from 'onnxruntime-common'
 import { AssetError } from '../core/errors.js'
-import {
-  type Addon,
-  type NamedTensor,
-  type NativeAbort,
-  type NativeMachine,
-  type NativeSession,
-  nativeError,
-  type OpenedModel,
-} from '../engines/native/addon.js'
-import { findAddon } from '../engines/native/find-addon.js'
+import type { NativeSession } from '../engines/native/addon.js'
 import type { Program } from '../engines/native/program.js'
-import { type NativeFile, planProgram, specText, vectorBytes } from '../engines/native/spec.js'
+import { planProgram } from '../engines/native/spec.js'
 import type { GraphIndex } from '../graph/cut.js'
-import { shown } from '../graph/names.js'
-import type { TilePlan } from '../plan/tiles.js'
 import type { OpenAsset } from '../store/open-asset.js'
 import type { WeightCounters } from './counters.js'
 import { DecodeTurns } from './decode-turns.js'
 import { completeFeeds, type Values } from './feeds.js'
 import type { LoadedModel, PassOptions, Session } from './loaded-model.js'
 import { lastLogits } from './logits.js'
+import { NativeProgram } from './native-program.js'
 import type { LoadSettings } from './settings.js'
 
-const addon = () => findAddon() as Addon
-const machines = new Map<string, NativeMachine>()
-
-/** Threads are shared by all models that ask for the same. */
-function machineOf({ threads = availableParallelism(), instructionSet }: LoadSettings): NativeMachine {
-  const key = `${threads} ${instructionSet}`
-  const machine = machines.get(key) ?? new (addon().NativeMachine)(threads, instructionSet)
-  machines.set(key, machine)
-  return machine
-}
-
-/** A model in the native engine: one program, weights read straight into it, caches appended in place. */
+/** A model that is wholly native: one program of one segment, whose single tokens of several generations share a pass. */
 export class NativeModel implements LoadedModel {
   readonly engine = 'native'
-  private passes = 0
-  private passMs = 0
-  private closed = false
+  private readonly takes: ReadonlySet<string>
   /** the logits of the last pass of a generation, to be written over: a vocabulary wide, they would soon be 30 MB of garbage */
   private logits: Float32Array | undefined
-  /** scales, and the weight whose tiles they are in */
-  private readonly scaled: ReadonlyMap<string, string>
   private readonly turns = new DecodeTurns<NativeSession>((steps, signal) =>
     this.next(
       steps.map(({ session }) => session),
@@ -57,11 +31,10 @@ export class NativeModel implements LoadedModel {
     readonly asset: OpenAsset,
     readonly index: GraphIndex,
     private readonly program: Program,
-    private readonly plan: TilePlan,
-    private readonly model: OpenedModel,
-    private readonly named: (error: unknown) => AssetError,
+    private readonly native: NativeProgram,
   ) {
-    this.scaled = new Map([...program.scales].map(([weight, scale]) => [scale, weight]))
+    const caches = program.caches.flatMap(({ past }) => past)
+    this.takes = new Set([...caches, ...program.segments[0]!.inputs.map(({ name }) => name)])
   }
 
   /** Reads what stays in memory and begins to stream the rest. @throws AssetError 'BUDGET_TOO_SMALL' | 'BAD_INPUT' | 'CORRUPT' | 'IO' | 'ABORTED' */
@@ -73,26 +46,16 @@ export class NativeModel implements LoadedModel {
     settings: LoadSettings,
   ): Promise<NativeModel> {
     const plan = planProgram(index, program, budgetOf)
-    const { files, sums } = await openFiles(asset, index, program)
-    const named = (error: unknown) => nativeError(error, (message) => nameFiles(message, files, asset.where))
-    try {
-      const model = await withAbort(settings.signal, (abort) =>
-        machineOf(settings).open(specText(index, program, plan, files), sums, abort, settings.map),
-      )
-      return new NativeModel(asset, index, program, settings.map ? mapped(plan, vectorBytes(index, program)) : plan, model, named)
-    } catch (error) {
-      throw named(error)
-    }
+    return new NativeModel(asset, index, program, await NativeProgram.open(asset, index, program, plan, settings))
   }
 
-  async forward(given: Values, options: PassOptions): Promise<Values> {
-    const feeds = [...completeFeeds(this.index, given)].map(([name, tensor]) => toNative(name, tensor))
-    const outputs = await this.turns.pass(() => this.run(feeds, [], false, options))
-    return new Map(outputs.map((tensor) => [tensor.name, fromNative(tensor)]))
+  async forward(given: Values, { signal }: PassOptions): Promise<Values> {
+    const feeds = [...completeFeeds(this.index, given)].filter(([name]) => this.takes.has(name))
+    return this.turns.pass(() => this.native.run(0, new Map(feeds), { signal }))
   }
 
   session(): Session {
-    const session = this.model.session()
+    const session = this.native.session()
     const pass = async (ids: readonly number[], { signal }: PassOptions) => {
       if (ids.length === 1 && session.length > 0) return this.turns.step(session, ids[0]!, signal)
       return (await this.turns.pass(() => this.next([session], [ids], signal)))[0]!
@@ -102,7 +65,10 @@ export class NativeModel implements LoadedModel {
         return session.bytes
       },
       pass,
-      free: () => session.free(),
+      free: () => {
+        this.turns.leave(session)
+        session.free()
+      },
     }
   }
 
@@ -115,152 +81,37 @@ export class NativeModel implements LoadedModel {
     const count = rows[0]!.length
     const pasts = sessions.map(({ length }) => length)
     const total = Math.max(...pasts) + count
-    const each = (width: number, at: (row: number, column: number) => number) =>
-      BigInt64Array.from({ length: rows.length * width }, (_, i) => BigInt(at(Math.floor(i / width), i % width)))
-    const made: Record<string, () => BigInt64Array> = {
+    const each = (width: number, at: (row: number, column: number) => number) => {
+      const data = BigInt64Array.from({ length: rows.length * width }, (_, i) => BigInt(at(Math.floor(i / width), i % width)))
+      return new Tensor('int64', data, [rows.length, width])
+    }
+    const made: Record<string, () => Tensor> = {
       input_ids: () => each(count, (row, column) => rows[row]![column]!),
       attention_mask: () => each(total, (row, column) => (column < total - count - pasts[row]! ? 0 : 1)),
       position_ids: () => each(count, (row, column) => pasts[row]! + column),
       token_type_ids: () => each(count, () => 0),
     }
-    const feeds = this.program.inputs.map(({ name }): NamedTensor => {
-      const data = Object.hasOwn(made, name) ? made[name]!() : undefined
-      if (!data) throw new AssetError('UNSUPPORTED', `Cannot generate: the model has the input ${name}`)
-      return { name, dims: [rows.length, data.length / rows.length], i64: data }
+    const feeds = this.program.segments[0]!.inputs.map(({ name }): [string, Tensor] => {
+      const tensor = Object.hasOwn(made, name) ? made[name]!() : undefined
+      if (!tensor) throw new AssetError('UNSUPPORTED', `Cannot generate: the model has the input ${name}`)
+      return [name, tensor]
     })
-    const outputs = await this.run(feeds, [...sessions], true, { signal }, this.logits)
-    const logits = outputs.find(({ name }) => name === 'logits')
-    this.logits = logits?.f32
-    const all = lastLogits(logits && fromNative(logits), rows.length)
+    const outputs = await this.native.run(0, new Map(feeds), { sessions: [...sessions], lastOnly: true, signal, into: this.logits })
+    const logits = outputs.get('logits')
+    const all = lastLogits(logits, rows.length)
+    this.logits = logits?.data as Float32Array
     return rows.map((_, row) => all.subarray((row * all.length) / rows.length, ((row + 1) * all.length) / rows.length))
   }
 
-  private async run(
-    feeds: NamedTensor[],
-    sessions: NativeSession[],
-    lastOnly: boolean,
-    { signal }: PassOptions,
-    into?: Float32Array,
-  ): Promise<NamedTensor[]> {
-    if (this.closed) throw new AssetError('CLOSED', 'Cannot run the model: it was closed')
-    const started = performance.now()
-    try {
-      return await withAbort(signal, (abort) => this.model.run(feeds, sessions, lastOnly, abort, into))
-    } catch (error) {
-      throw this.named(error)
-    } finally {
-      this.passMs += performance.now() - started
-      this.passes += 1
-    }
-  }
-
   isResident(name: string): boolean {
-    const tiles = this.plan.tiles.get(this.scaled.get(name) ?? name)
-    return this.program.vectors.includes(name) || (tiles?.every(({ pinned }) => pinned) ?? false)
+    return this.native.isResident(name)
   }
 
   counters(): WeightCounters {
-    const { budget, pinnedBytes, bytesPerPass, slots, slotBytes } = this.plan
-    const { bytesRead, diskBytes, hits, waits, waitedMs, diskIdleMs } = this.model.stats()
-    const residentBytes = this.closed ? 0 : pinnedBytes + slots * slotBytes
-    return {
-      budgetBytes: budget,
-      pinnedBytes,
-      streamedBytesPerPass: bytesPerPass,
-      residentBytes,
-      peakResidentBytes: pinnedBytes + slots * slotBytes,
-      bytesRead,
-      diskBytes,
-      hits,
-      waits,
-      waitMs: waitedMs,
-      computeMs: this.passMs - waitedMs,
-      passes: this.passes,
-      diskIdleMs,
-    }
+    return this.native.counters()
   }
 
   async close(): Promise<void> {
-    if (this.closed) return
-    this.closed = true
-    this.model.close()
+    this.native.close()
   }
-}
-
-/** What a plan comes to where the files of its matrices are mapped: of those nothing is the model's own, nor known to be in memory. */
-function mapped(plan: TilePlan, vectors: number): TilePlan {
-  const tiles = [...plan.tiles].map(([name, list]) => [name, list.map(({ rows }) => ({ rows, pinned: false }))] as const)
-  return { ...plan, budget: vectors, pinnedBytes: vectors, tiles: new Map(tiles) }
-}
-
-/** Makes a call that a signal can stop. */
-async function withAbort<T>(signal: AbortSignal | undefined, call: (abort: NativeAbort) => Promise<T>): Promise<T> {
-  const abort = new (addon().Abort)()
-  const onAbort = () => abort.fire()
-  if (signal?.aborted) onAbort()
-  signal?.addEventListener('abort', onAbort, { once: true })
-  try {
-    return await call(abort)
-  } finally {
-    signal?.removeEventListener('abort', onAbort)
-  }
-}
-
-/** The fragments that hold a program's weights, and the checksums of all their pages. */
-async function openFiles(
-  asset: OpenAsset,
-  index: GraphIndex,
-  program: Program,
-): Promise<{ files: Map<string, NativeFile>; sums: Uint32Array }> {
-  const files = new Map<string, NativeFile>()
-  const tables: Uint32Array[] = []
-  let pages = 0
-  for (const name of [...program.vectors, ...program.matrices, ...program.scales.values()]) {
-    const { location, offset, length } = index.weights.get(name)!.data
-    const file = asset.manifest.files.get(location)
-    if (!file || offset + length > file.size)
-      throw new AssetError(
-        'BAD_INPUT',
-        `Cannot run ${asset.where}: its graph looks for ${shown(name)} in ${shown(location)}, where it isn't`,
-      )
-    if (files.has(location)) continue
-    const sums = await asset.pages(location)
-    files.set(location, { key: String(file.cid), path: asset.pathOf(file), size: file.size, firstSum: pages })
-    tables.push(sums)
-    pages += sums.length
-  }
-  const sums = new Uint32Array(pages)
-  let at = 0
-  for (const table of tables) {
-    sums.set(table, at)
-    at += table.length
-  }
-  return { files, sums }
-}
-
-/** Paths of the store say nothing to people: a message names files as the asset does. */
-function nameFiles(message: string, files: ReadonlyMap<string, NativeFile>, where: string): string {
-  for (const [location, { path }] of files) if (message.includes(path)) return message.replaceAll(path, `${location} of ${where}`)
-  return message
-}
-
-function toNative(name: string, tensor: Tensor): NamedTensor {
-  const dims = [...tensor.dims]
-  switch (tensor.type) {
-    case 'float32':
-      return { name, dims, f32: tensor.data as Float32Array }
-    case 'int64':
-      return { name, dims, i64: tensor.data as BigInt64Array }
-    case 'bool':
-      return { name, dims, bool: tensor.data as Uint8Array }
-    default:
-      throw new AssetError('UNSUPPORTED', `Cannot run the model natively: the input ${name} is of ${tensor.type}`)
-  }
-}
-
-function fromNative({ name, dims, f32, i64, bool }: NamedTensor): Tensor {
-  if (f32) return new Tensor('float32', f32, dims)
-  if (i64) return new Tensor('int64', i64, dims)
-  if (bool) return new Tensor('bool', bool, dims)
-  throw new AssetError('ENGINE', `Cannot run the model: its output ${name} has no data`)
 }

@@ -21,8 +21,8 @@ export interface ModelFacts {
 
 /** Counters of a loaded model; bytes and milliseconds. */
 export interface ModelStats extends WeightCounters {
-  /** what computes it */
-  readonly engine: 'native' | 'onnx'
+  /** what computes it: one engine, or both ('mixed') */
+  readonly engine: 'native' | 'onnx' | 'mixed'
   /** bytes of key-value caches of generations under way */
   readonly stateBytes: number
   /** estimated bytes of memory that the tokenizer takes, out of the same budget; 0 for one that is small or was not loaded */

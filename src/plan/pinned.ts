@@ -32,13 +32,7 @@ export interface ResidencyPlan {
  * @throws AssetError 'BUDGET_TOO_SMALL', naming the minimum
  */
 export function planResidency(segments: readonly (readonly WeightUse[])[], budget: number): ResidencyPlan {
-  const unique = new Map(segments.flat().map((use) => [use.name, use]))
-  const total = totalBytes(segments)
-  const base = sum([...unique.values()].filter(({ matrix }) => !matrix))
-  const matrices = [...unique.values()].filter(({ matrix }) => matrix)
-  const window = new Window(segments)
-  for (const { name } of matrices) window.set(name, true)
-  const minimum = Math.min(total, base + window.bytes)
+  const { unique, matrices, window, base, total, minimum } = needsOf(segments)
   if (budget < minimum) throw tooSmall(budget, minimum, 'the largest weight and its read-ahead')
   const streaming = total <= budget ? new Set<string>() : chooseStreamed(window, matrices, budget - base)
   const pinned = new Set([...unique.keys()].filter((name) => !streaming.has(name)))
@@ -74,9 +68,21 @@ function chooseStreamed(window: Window, matrices: readonly WeightUse[], room: nu
   return streaming
 }
 
-/** Bytes of all weights that segments use, each once. */
-export function totalBytes(segments: readonly (readonly WeightUse[])[]): number {
-  return sum(new Map(segments.flat().map((use) => [use.name, use])).values())
+/** The bytes of all weights that segments use, each once, and the smallest budget that would do. */
+export function residencyBounds(segments: readonly (readonly WeightUse[])[]): { readonly total: number; readonly minimum: number } {
+  const { total, minimum } = needsOf(segments)
+  return { total, minimum }
+}
+
+/** The weights, and the window of a pass in which all matrices stream. */
+function needsOf(segments: readonly (readonly WeightUse[])[]) {
+  const unique = new Map(segments.flat().map((use) => [use.name, use]))
+  const matrices = [...unique.values()].filter(({ matrix }) => matrix)
+  const window = new Window(segments)
+  for (const { name } of matrices) window.set(name, true)
+  const base = sum([...unique.values()].filter(({ matrix }) => !matrix))
+  const total = sum(unique.values())
+  return { unique, matrices, window, base, total, minimum: Math.min(total, base + window.bytes) }
 }
 
 function sum(uses: Iterable<{ readonly length: number }>): number {

@@ -1,28 +1,46 @@
 import type { GraphIndex } from '../graph/cut.js'
-import { planResidency, type ResidencyPlan, totalBytes, type WeightUse } from './pinned.js'
+import { type DividedPlan, divideBudget } from './budget.js'
+import type { WeightUse } from './pinned.js'
 import { headStep, isMatrix, planSteps, type SegmentStep, type Step } from './steps.js'
+import type { TileNeeds } from './tiles.js'
 
-/** How a graph will be run: its steps in order, which of them makes the logits, and what stays in memory. */
+/** How a graph will be run: its steps in order, which of them makes the logits in ONNX Runtime, and what stays in memory. */
 export interface Plan {
   readonly steps: readonly Step[]
   readonly head: SegmentStep | undefined
-  readonly residency: ResidencyPlan
+  readonly memory: DividedPlan
 }
 
-/** The matrices and vectors that each segment uses, in forward order. */
-function weightUses(index: GraphIndex, steps: readonly Step[]): WeightUse[][] {
+/** A run of nodes for one engine, as a graph of its own. */
+export interface Part {
+  readonly engine: 'native' | 'onnx'
+  readonly graph: GraphIndex
+}
+
+/** The matrices and vectors that each segment in ONNX Runtime uses, in forward order. */
+export function weightUses(index: GraphIndex, steps: readonly Step[]): WeightUse[][] {
   return steps
     .filter((step): step is SegmentStep => step.kind === 'segment')
     .map(({ weights }) => weights.map((name) => ({ name, length: index.weights.get(name)!.data.length, matrix: isMatrix(index, name) })))
 }
 
 /**
- * Plans a graph for the budget in bytes that `budgetOf` gives for the bytes of all weights that segments use, each once
- * (tables of which only rows are read do not count). Pure, no I/O.
+ * Plans a graph, divided into `parts` in the order of a pass, of which the native ones together need `native`. The budget
+ * in bytes is what `budgetOf` gives for the bytes of all weights, each once (tables of which only rows are read do not
+ * count). Pure, no I/O.
  * @throws AssetError 'BUDGET_TOO_SMALL' | 'UNSUPPORTED'
  */
-export function planGraph(index: GraphIndex, budgetOf: (total: number) => number): Plan {
-  const steps = planSteps(index)
-  const uses = weightUses(index, steps)
-  return { steps, head: headStep(index, steps), residency: planResidency(uses, budgetOf(totalBytes(uses))) }
+export function planGraph(
+  index: GraphIndex,
+  budgetOf: (total: number) => number,
+  parts: readonly Part[] = [{ engine: 'onnx', graph: index }],
+  native: TileNeeds = { uses: [], vectorBytes: 0 },
+): Plan {
+  let segments = 0
+  const steps = parts.flatMap(({ engine, graph }): Step[] => {
+    if (engine === 'onnx') return planSteps(graph)
+    const [inputs, outputs] = [graph.inputs, graph.outputs].map((values) => values.map(({ name }) => name))
+    return [{ kind: 'native', segment: segments++, inputs: inputs!, outputs: outputs! }]
+  })
+  return { steps, head: headStep(steps), memory: divideBudget(weightUses(index, steps), native, budgetOf) }
 }

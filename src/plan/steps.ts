@@ -13,8 +13,7 @@ export interface GatherStep {
 /** A run of nodes for one engine: at most one matrix, with its scales, among its weights, so that little has to be in memory at once. */
 export interface SegmentStep {
   readonly kind: 'segment'
-  /** indices into the graph's nodes */
-  readonly nodes: readonly number[]
+  readonly nodes: readonly NodeProto[]
   /** activations that it needs, by name */
   readonly inputs: readonly string[]
   readonly weights: readonly string[]
@@ -22,7 +21,17 @@ export interface SegmentStep {
   readonly outputs: readonly string[]
 }
 
-export type Step = GatherStep | SegmentStep
+/** A segment of the native program. */
+export interface NativeStep {
+  readonly kind: 'native'
+  /** its number in the program */
+  readonly segment: number
+  /** values that it needs and makes by name, caches that are graph inputs and outputs too */
+  readonly inputs: readonly string[]
+  readonly outputs: readonly string[]
+}
+
+export type Step = GatherStep | SegmentStep | NativeStep
 
 /** A step before it is known what it needs and makes. */
 type Cut = GatherStep | Pick<SegmentStep, 'kind' | 'nodes'>
@@ -39,10 +48,10 @@ export function isMatrix(index: GraphIndex, name: string): boolean {
  * belong; a `Gather`
  * along the rows of a weight is a step of its own. The cut depends on the graph alone, so results never depend on the budget.
  */
-export function planSteps(index: GraphIndex): Step[] {
+export function planSteps(index: GraphIndex): (GatherStep | SegmentStep)[] {
   const owners = scaleOwners(index)
   const steps: Cut[] = []
-  let open: number[] = []
+  let open: NodeProto[] = []
   let made = new Set<string>()
   let matrices = new Set<string>()
   const close = () => {
@@ -51,7 +60,7 @@ export function planSteps(index: GraphIndex): Step[] {
     made = new Set()
     matrices = new Set()
   }
-  for (const [at, node] of index.nodes.entries()) {
+  for (const node of index.nodes) {
     const rows = rowsOf(index, node)
     if (rows) {
       if (made.has(rows.ids)) close()
@@ -62,7 +71,7 @@ export function planSteps(index: GraphIndex): Step[] {
     if (needed.some((name) => !matrices.has(name)) && matrices.size > 0) close()
     for (const name of needed) matrices.add(name)
     for (const name of node.output) made.add(name)
-    open.push(at)
+    open.push(node)
   }
   close()
   return withBoundaries(index, steps)
@@ -86,9 +95,9 @@ function declared(index: GraphIndex, name: string): number | undefined {
   return type?.case === 'tensorType' ? type.value.elemType : undefined
 }
 
-function withBoundaries(index: GraphIndex, steps: readonly Cut[]): Step[] {
+function withBoundaries(index: GraphIndex, steps: readonly Cut[]): (GatherStep | SegmentStep)[] {
   const wanted = new Set(index.outputs.map(({ name }) => name))
-  const result: Step[] = []
+  const result: (GatherStep | SegmentStep)[] = []
   // Backwards, so that what later steps need is known; what nobody needs is left out.
   for (const step of [...steps].reverse()) {
     if (step.kind === 'gather') {
@@ -97,7 +106,7 @@ function withBoundaries(index: GraphIndex, steps: readonly Cut[]): Step[] {
       wanted.add(step.ids)
       continue
     }
-    const nodes = step.nodes.map((at) => index.nodes[at]!)
+    const { nodes } = step
     const made = new Set(nodes.flatMap(({ output }) => output))
     const used = [...new Set(nodes.flatMap(({ input }) => input))].filter(
       (name) => name !== '' && !made.has(name) && !index.constants.has(name),
@@ -106,7 +115,7 @@ function withBoundaries(index: GraphIndex, steps: readonly Cut[]): Step[] {
     if (outputs.length === 0) continue
     const inputs = used.filter((name) => !index.weights.has(name))
     for (const name of inputs) wanted.add(name)
-    result.push({ kind: 'segment', nodes: step.nodes, inputs, weights: used.filter((name) => index.weights.has(name)), outputs })
+    result.push({ kind: 'segment', nodes, inputs, weights: used.filter((name) => index.weights.has(name)), outputs })
   }
   return result.reverse()
 }
@@ -130,8 +139,8 @@ const ROW_WISE = new Set([
 /**
  * The step that makes `logits` from the hidden states row by row, if there is one: for generation it needs only the last row.
  */
-export function headStep(index: GraphIndex, steps: readonly Step[]): SegmentStep | undefined {
+export function headStep(steps: readonly Step[]): SegmentStep | undefined {
   const last = steps.find((step): step is SegmentStep => step.kind === 'segment' && step.outputs.includes('logits'))
   if (last?.inputs.length !== 1 || last.outputs.length !== 1) return undefined
-  return last.nodes.every((at) => ROW_WISE.has(index.nodes[at]!.opType)) ? last : undefined
+  return last.nodes.every(({ opType }) => ROW_WISE.has(opType)) ? last : undefined
 }

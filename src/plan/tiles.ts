@@ -16,6 +16,12 @@ export interface MatrixUse extends RowRun {
   readonly scales?: RowRun
 }
 
+/** What the native engine needs of the weights in a pass: a matrix once for each use, and the bytes of what is always in memory. */
+export interface TileNeeds {
+  readonly uses: readonly MatrixUse[]
+  readonly vectorBytes: number
+}
+
 /** Rows of a matrix that are leased, pinned or streamed together. */
 export interface Tile {
   readonly rows: number
@@ -55,11 +61,9 @@ const TILES = 2 ** 20
  * @throws AssetError 'BUDGET_TOO_SMALL', naming the minimum
  */
 export function planTiles(uses: readonly MatrixUse[], vectorBytes: number, budget: number): TilePlan {
-  const matrices = [...new Map(uses.map((use) => [use.name, use])).values()]
+  const matrices = eachOnce(uses)
   const all = matrixBytes(matrices)
-  const total = vectorBytes + all
-  const smallest = slotFor(matrices, PAGE)
-  const minimum = Math.min(total, vectorBytes + FEWEST_SLOTS * smallest)
+  const { total, minimum } = tileBounds({ uses, vectorBytes })
   if (budget < minimum) throw tooSmall(budget, minimum, 'the small tensors, a tile in use and its read-ahead')
   const plan = { budget, minimum, total }
   if (total <= budget) {
@@ -79,9 +83,19 @@ export function planTiles(uses: readonly MatrixUse[], vectorBytes: number, budge
   return { ...plan, tiles, pinnedBytes, bytesPerPass, slots, slotBytes }
 }
 
+/** The bytes of all weights, each once, and the smallest budget that would do. */
+export function tileBounds({ uses, vectorBytes }: TileNeeds): { readonly total: number; readonly minimum: number } {
+  const total = vectorBytes + matrixBytes(uses)
+  return { total, minimum: Math.min(total, vectorBytes + FEWEST_SLOTS * slotFor(eachOnce(uses), PAGE)) }
+}
+
 /** Bytes of all matrices among these, each once. */
-export function matrixBytes(uses: readonly MatrixUse[]): number {
-  return sum([...new Map(uses.map((use) => [use.name, use])).values()].map((use) => use.rows * bytesOfRow(use)))
+function matrixBytes(uses: readonly MatrixUse[]): number {
+  return sum(eachOnce(uses).map((use) => use.rows * bytesOfRow(use)))
+}
+
+function eachOnce(uses: readonly MatrixUse[]): MatrixUse[] {
+  return [...new Map(uses.map((use) => [use.name, use])).values()]
 }
 
 /** Bytes of one row, with its scales. */

@@ -2,10 +2,12 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { buildGraph } from '../../models/registry.js'
 import { AssetError } from '../../src/core/errors.js'
+import { divideGraph } from '../../src/engines/native/divide.js'
 import { lowerGraph } from '../../src/engines/native/lower.js'
 import { planProgram, specText } from '../../src/engines/native/spec.js'
-import { indexGraph } from '../../src/graph/cut.js'
+import { type GraphIndex, indexGraph } from '../../src/graph/cut.js'
 import { TensorProto_DataType as DataType, type ModelProto } from '../../src/graph/generated/onnx_pb.js'
+import { liveGraph } from '../../src/graph/live.js'
 import { parseGraph, serializeGraph } from '../../src/graph/parse.js'
 import { attribute, external, modelOf, node, value } from '../graph/onnx.js'
 import { readJson, stateDictOf } from '../models/checkpoint.js'
@@ -29,18 +31,18 @@ describe('a graph as a native program', () => {
     const program = lowerGraph(index)
     expectWhole(index, program)
     expect([...program.vectors, ...program.matrices].sort()).toEqual([...index.weights.keys()].sort())
-    expect(program.head !== undefined).toBe(index.outputs.some(({ name }) => name === 'logits'))
+    expect(program.segments[0]!.head !== undefined).toBe(index.outputs.some(({ name }) => name === 'logits'))
     expect(program.caches).toHaveLength(index.inputs.filter(({ name }) => name.endsWith('.key')).length)
   })
 
   it('joins x * sigmoid(x), casts and transpositions of weights; keeps what fills a cache, leaves out what nobody needs', () => {
     const index = indexGraph(synthetic())
-    const { nodes } = lowerGraph(index)
+    const { nodes } = lowerGraph(index).segments[0]!
     const count = (op: string, f?: string) =>
       nodes.filter(({ run }) => run.op === op && (f === undefined || ('f' in run && run.f === f))).length
     expect([count('unary', 'silu'), count('unary', 'sigmoid'), count('linear'), count('attention')]).toEqual([2, 0, 15, 2])
     const caches = { ...index, outputs: index.outputs.filter(({ name }) => name !== 'logits') }
-    const kept = lowerGraph(caches).nodes
+    const kept = lowerGraph(caches).segments[0]!.nodes
     expect(kept.filter(({ run }) => run.op === 'attention')).toHaveLength(2)
     expect(kept.filter(({ run }) => run.op === 'linear')).toHaveLength(10)
   })
@@ -115,6 +117,34 @@ describe('lowering a graph that was changed anyhow', () => {
     else if (kind === 8 && type.case === 'tensorType') type.value.shape?.dim.splice(other % 4, 1)
     else nodes.splice(at % nodes.length, 1)
   }
+
+  /** The same graph divided between the engines. */
+  function expectDivided(index: GraphIndex): boolean {
+    const { segments, program } = divideGraph(liveGraph(index))
+    const native = segments.flatMap(({ engine, graph }) => (engine === 'native' ? [graph] : []))
+    if (program) expectWhole(index, program, native)
+    expect(program !== undefined).toBe(native.length > 0)
+    return native.length > 0
+  }
+
+  it('divided, throws nothing but AssetError, and gives only programs that are whole', () => {
+    const seen = { divided: 0, not: 0 }
+    fc.assert(
+      fc.property(fc.constantFrom(...models), fc.array(change, { minLength: 1, maxLength: 6 }), (bytes, changes) => {
+        const model = parseGraph(bytes)
+        for (const one of changes) apply(model, one)
+        try {
+          if (expectDivided(indexGraph(model))) seen.divided += 1
+          else seen.not += 1
+        } catch (error) {
+          if (!(error instanceof AssetError)) throw error
+        }
+      }),
+      { numRuns: 500 },
+    )
+    expect(seen.divided).toBeGreaterThan(50)
+    expect(seen.not).toBeGreaterThan(0)
+  })
 
   it('throws nothing but AssetError, and gives only programs that are whole', () => {
     const seen = { lowered: 0, refused: 0 }

@@ -1,15 +1,17 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fragment, openStore, type Store } from '../../src/api/index.js'
+import { type FragmentOptions, fragment, openStore, type Store } from '../../src/api/index.js'
 import { sharedModel } from '../shared.js'
+import { fragmentDisguised } from './disguise.js'
+import type { TestEngine } from './engines.js'
 
 /** A store in a temporary folder, with real checkpoints fragmented into it. */
 export interface TestStore {
   readonly store: Store
   readonly home: string
-  /** the CID of a checkpoint beside the project */
-  cid(name: string): Promise<string>
+  /** the CID of a checkpoint beside the project; disguised where both engines are to run it */
+  cid(name: string, engine?: TestEngine): Promise<string>
   remove(): Promise<void>
 }
 
@@ -20,13 +22,24 @@ export async function testStore(): Promise<TestStore> {
   return {
     store,
     home,
-    cid(name) {
-      const cid = cids.get(name) ?? fragment(sharedModel(name)!, { store }).then((made) => made.cid)
-      cids.set(name, cid)
+    cid(name, engine) {
+      const key = `${name} ${engine === 'mixed'}`
+      const cid = cids.get(key) ?? fragmentFor(sharedModel(name)!, store, engine)
+      cids.set(key, cid)
       return cid
     },
     remove: () => rm(home, { recursive: true, force: true }),
   }
+}
+
+/** The CID of a checkpoint in the store; disguised where both engines are to run it. */
+export async function fragmentFor(
+  checkpoint: string,
+  store: Store,
+  engine: TestEngine | undefined,
+  options: Pick<FragmentOptions, 'dtype'> = {},
+): Promise<string> {
+  return engine === 'mixed' ? fragmentDisguised(checkpoint, store, options) : (await fragment(checkpoint, { store, ...options })).cid
 }
 
 /** The golden outputs that lie beside a checkpoint. */

@@ -4,11 +4,12 @@ import { loadModel, plan } from '../../src/api/index.js'
 import { openAsset } from '../../src/store/open-asset.js'
 import { sharedModel } from '../shared.js'
 import { golden, idTensor, type TestStore, testStore } from './assets.js'
-import { ENGINES } from './engines.js'
+import { choiceOf, ENGINES } from './engines.js'
 
 const here = sharedModel('stories260k') !== undefined
 
 describe.runIf(here).each(ENGINES)('a memory budget in %s', (engine) => {
+  const choice = choiceOf(engine)
   let assets: TestStore
   beforeAll(async () => {
     assets = await testStore()
@@ -18,13 +19,13 @@ describe.runIf(here).each(ENGINES)('a memory budget in %s', (engine) => {
   it.each(['stories260k', 'tiny-llama', 'tiny-gpt2', 'tiny-qwen3', 'tiny-bert'])(
     '%s: 100, 60 and 30 percent of the weights give the same bits, and never hold more',
     async (name) => {
-      const cid = await assets.cid(name)
+      const cid = await assets.cid(name, engine)
       const ids = (await golden<{ input_ids?: number[][] }>(name)).input_ids ?? [[1, 403, 407, 261, 378]]
-      const { weightBytes, minimum } = await plan(cid, { store: assets.store, engine })
+      const { weightBytes, minimum } = await plan(cid, { store: assets.store, engine: choice })
       const results: Buffer[][] = []
       for (const share of [1, 0.6, 0.3]) {
         const memory = Math.max(Math.floor(weightBytes * share), minimum)
-        await using model = await loadModel(cid, { store: assets.store, engine, memory })
+        await using model = await loadModel(cid, { store: assets.store, engine: choice, memory })
         const outputs = await model.run({ input_ids: idTensor(ids) })
         await model.run({ input_ids: idTensor(ids.slice(0, 1)) })
         results.push(Object.values(outputs).map((tensor) => Buffer.from((tensor.data as Float32Array).slice().buffer)))
@@ -38,10 +39,10 @@ describe.runIf(here).each(ENGINES)('a memory budget in %s', (engine) => {
   )
 
   it('reads for a decode token exactly the bytes that are not pinned', async () => {
-    const cid = await assets.cid('stories260k')
-    const { weightBytes } = await plan(cid, { store: assets.store, engine })
+    const cid = await assets.cid('stories260k', engine)
+    const { weightBytes } = await plan(cid, { store: assets.store, engine: choice })
     for (const share of [1, 0.6, 0.3]) {
-      await using model = await loadModel(cid, { store: assets.store, engine, memory: Math.floor(weightBytes * share) })
+      await using model = await loadModel(cid, { store: assets.store, engine: choice, memory: Math.floor(weightBytes * share) })
       const counts: number[] = []
       for await (const _ of model.generate([1, 403, 407], { maxTokens: 6, ignoreEos: true })) counts.push((await model.stats()).bytesRead)
       const { streamedBytesPerPass, pinnedBytes } = await model.stats()
@@ -56,9 +57,9 @@ describe.runIf(here).each(ENGINES)('a memory budget in %s', (engine) => {
   })
 
   it('reads of an untied embedding only the pages that hold its rows', async () => {
-    const cid = await assets.cid('tiny-llama')
+    const cid = await assets.cid('tiny-llama', engine)
     const ids = [3, 200, 3]
-    await using model = await loadModel(cid, { store: assets.store, engine, memory: '64MiB' })
+    await using model = await loadModel(cid, { store: assets.store, engine: choice, memory: '64MiB' })
     await model.run({ input_ids: idTensor([ids]) })
     const { bytesRead: before, diskBytes: diskBefore } = await model.stats()
     await model.run({ input_ids: idTensor([ids]) })
@@ -68,32 +69,36 @@ describe.runIf(here).each(ENGINES)('a memory budget in %s', (engine) => {
   })
 
   it('67: below the minimum it refuses, naming the minimum, which is enough', async () => {
-    const cid = await assets.cid('stories260k')
-    const { minimum } = await plan(cid, { store: assets.store, engine })
-    await expect(loadModel(cid, { store: assets.store, engine, memory: minimum - 1 })).rejects.toMatchObject({
+    const cid = await assets.cid('stories260k', engine)
+    const { minimum } = await plan(cid, { store: assets.store, engine: choice })
+    await expect(loadModel(cid, { store: assets.store, engine: choice, memory: minimum - 1 })).rejects.toMatchObject({
       code: 'BUDGET_TOO_SMALL',
       message: expect.stringContaining(`give at least ${minimum} bytes`),
     })
-    await using model = await loadModel(cid, { store: assets.store, engine, memory: minimum })
+    await using model = await loadModel(cid, { store: assets.store, engine: choice, memory: minimum })
     await model.run({ input_ids: idTensor([[1, 2]]) })
     expect((await model.stats()).peakResidentBytes).toBeLessThanOrEqual(minimum)
   })
 
   it('two models that share fragments share their bytes, and both answer', async () => {
-    const cid = await assets.cid('tiny-llama')
-    await using one = await loadModel(cid, { store: assets.store, engine, memory: '1MiB' })
-    await using two = await loadModel(cid, { store: assets.store, engine, memory: '1MiB' })
+    const cid = await assets.cid('tiny-llama', engine)
+    await using one = await loadModel(cid, { store: assets.store, engine: choice, memory: '1MiB' })
+    await using two = await loadModel(cid, { store: assets.store, engine: choice, memory: '1MiB' })
     const [a, b] = await Promise.all([one.run({ input_ids: idTensor([[5, 6]]) }), two.run({ input_ids: idTensor([[5, 6]]) })])
     expect(a.logits!.data).toEqual(b.logits!.data)
     expect((await two.stats()).bytesRead).toBeLessThan((await one.stats()).bytesRead)
   })
 
   it('53: a weight damaged on disk is an error, never an answer; mended, the model goes on', async () => {
-    const cid = await assets.cid('tiny-qwen3')
-    const { weightBytes, minimum } = await plan(cid, { store: assets.store, engine })
+    const cid = await assets.cid('tiny-qwen3', engine)
+    const { weightBytes, minimum } = await plan(cid, { store: assets.store, engine: choice })
     const asset = await openAsset(cid, async () => assets.store)
     const file = asset.manifest.files.get('modules/model/layers/1/mlp/up_proj.safetensors')!
-    await using model = await loadModel(cid, { store: assets.store, engine, memory: Math.max(minimum, Math.floor(weightBytes * 0.3)) })
+    await using model = await loadModel(cid, {
+      store: assets.store,
+      engine: choice,
+      memory: Math.max(minimum, Math.floor(weightBytes * 0.3)),
+    })
     const before = await model.run({ input_ids: idTensor([[5, 6]]) })
     const flip = async () => {
       const handle = await open(asset.pathOf(file), 'r+')

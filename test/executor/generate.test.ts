@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { fragment, loadModel, type Model } from '../../src/api/index.js'
-import { idTensor, type TestStore, testStore } from './assets.js'
-import { ENGINES } from './engines.js'
+import { loadModel, type Model } from '../../src/api/index.js'
+import { fragmentFor, idTensor, type TestStore, testStore } from './assets.js'
+import { choiceOf, ENGINES } from './engines.js'
 
 const DEMO = fileURLToPath(new URL('../../../models/demo', import.meta.url))
 
@@ -12,8 +12,8 @@ describe.each(ENGINES)('generating with the demo model in %s', (engine) => {
   let model: Model
   beforeAll(async () => {
     assets = await testStore()
-    const { cid } = await fragment(DEMO, { store: assets.store })
-    model = await loadModel(cid, { store: assets.store, memory: '900KiB', engine })
+    const cid = await fragmentFor(DEMO, assets.store, engine)
+    model = await loadModel(cid, { store: assets.store, memory: '900KiB', engine: choiceOf(engine) })
   })
   afterAll(async () => {
     await model.close()

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { loadModel, type Model, type Tensor } from '../../src/api/index.js'
 import { sharedModel } from '../shared.js'
 import { golden, idTensor, type TestStore, testStore, worstDifference } from './assets.js'
-import { ENGINES } from './engines.js'
+import { choiceOf, ENGINES } from './engines.js'
 
 interface DecoderGolden {
   input_ids: number[][]
@@ -22,8 +22,10 @@ describe.runIf(here).each(ENGINES)('models run by their fragments in %s, against
   afterAll(() => assets.remove())
 
   async function withModel<T>(name: string, use: (model: Model) => Promise<T>): Promise<T> {
-    const model = await loadModel(await assets.cid(name), { store: assets.store, memory: '64MiB', engine })
+    const cid = await assets.cid(name, engine)
+    const model = await loadModel(cid, { store: assets.store, memory: '64MiB', engine: choiceOf(engine) })
     try {
+      expect((await model.stats()).engine).toBe(engine)
       return await use(model)
     } finally {
       await model.close()

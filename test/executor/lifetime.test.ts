@@ -5,8 +5,8 @@ import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { fragment, loadModel, type Model, plan } from '../../src/api/index.js'
 import { joinExecutor } from '../../src/executor/client.js'
-import { type TestStore, testStore } from './assets.js'
-import { ENGINES } from './engines.js'
+import { fragmentFor, type TestStore, testStore } from './assets.js'
+import { choiceOf, ENGINES } from './engines.js'
 
 const DEMO = fileURLToPath(new URL('../../../models/demo', import.meta.url))
 const CLI = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url))
@@ -14,12 +14,13 @@ const API = new URL('../../src/api/index.js', import.meta.url).href
 const DATE = 'the 3rd of March 2021'
 
 describe.each(ENGINES)('the life of a model in %s', (engine) => {
+  const choice = choiceOf(engine)
   let assets: TestStore
   let cid: string
-  const load = (options: Parameters<typeof loadModel>[1] = {}) => loadModel(cid, { store: assets.store, engine, ...options })
+  const load = (options: Parameters<typeof loadModel>[1] = {}) => loadModel(cid, { store: assets.store, engine: choice, ...options })
   beforeAll(async () => {
     assets = await testStore()
-    cid = (await fragment(DEMO, { store: assets.store })).cid
+    cid = await fragmentFor(DEMO, assets.store, engine)
   })
   afterAll(() => assets.remove())
 
@@ -67,14 +68,14 @@ describe.each(ENGINES)('the life of a model in %s', (engine) => {
     const before = await marks()
     const controller = new AbortController()
     const onProgress = () => controller.abort(new Error('enough'))
-    const loading = load({ signal: controller.signal, ...(engine === 'onnx' && { onProgress }) })
+    const loading = load({ signal: controller.signal, ...(engine !== 'native' && { onProgress }) })
     if (engine === 'native') controller.abort(new Error('enough'))
     await expect(loading).rejects.toMatchObject({ code: 'ABORTED', cause: expect.objectContaining({ message: 'enough' }) })
     expect(await marks()).toEqual(before)
   })
 
   // The native engine loads in one step, of which nothing is told.
-  if (engine === 'onnx')
+  if (engine !== 'native')
     it('a progress listener that throws ends the load with its error, not the process', async () => {
       await using other = await load()
       const onProgress = () => {
@@ -86,7 +87,7 @@ describe.each(ENGINES)('the life of a model in %s', (engine) => {
 
   it('a process whose call could not be made ends by itself', async () => {
     const script = `const { loadModel, openStore } = await import(${JSON.stringify(API)})
-      const model = await loadModel(${JSON.stringify(cid)}, { store: await openStore(${JSON.stringify(assets.home)}), engine: '${engine}' })
+      const model = await loadModel(${JSON.stringify(cid)}, { store: await openStore(${JSON.stringify(assets.home)}), engine: '${choice}' })
       const failed = []
       for (const call of [
         () => model.generate('hi', { maxTokens: () => 1 }).next(),
@@ -125,7 +126,7 @@ describe.each(ENGINES)('the life of a model in %s', (engine) => {
 
   it('Ctrl-C while the command line loads or generates ends it with one line', async () => {
     for (const delay of [250, 400, 600, 800, 1200]) {
-      const args = [CLI, 'run', cid, '--prompt', DATE, '--ignore-eos', '--max-tokens', '100000', '--engine', engine]
+      const args = [CLI, 'run', cid, '--prompt', DATE, '--ignore-eos', '--max-tokens', '100000', '--engine', choice]
       const child = spawn(process.execPath, args, { env: { ...process.env, MODULE_ASSETS_HOME: assets.home } })
       let stderr = ''
       child.stderr.on('data', (text) => {

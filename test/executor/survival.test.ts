@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { fragment, loadModel, type Model, plan } from '../../src/api/index.js'
+import { loadModel, type Model, plan } from '../../src/api/index.js'
 import { openAsset } from '../../src/store/open-asset.js'
-import { idTensor, type TestStore, testStore } from './assets.js'
-import { ENGINES } from './engines.js'
+import { fragmentFor, idTensor, type TestStore, testStore } from './assets.js'
+import { choiceOf, ENGINES } from './engines.js'
 
 const DEMO = fileURLToPath(new URL('../../../models/demo', import.meta.url))
 const IDS = idTensor([[5, 6, 7]])
@@ -18,11 +18,12 @@ describe.each(ENGINES)('in %s a process that runs models survives', (engine) => 
   let minimum: number
   let path: string
   let kept: string
-  const load = (options: Parameters<typeof loadModel>[1] = {}) => loadModel(cid, { store: assets.store, engine, ...options })
+  const load = (options: Parameters<typeof loadModel>[1] = {}) =>
+    loadModel(cid, { store: assets.store, engine: choiceOf(engine), ...options })
   beforeAll(async () => {
     assets = await testStore()
-    cid = (await fragment(DEMO, { store: assets.store })).cid
-    minimum = (await plan(cid, { store: assets.store, engine })).minimum
+    cid = await fragmentFor(DEMO, assets.store, engine)
+    minimum = (await plan(cid, { store: assets.store, engine: choiceOf(engine) })).minimum
     await using asset = await openAsset(cid, async () => assets.store)
     path = asset.pathOf(asset.manifest.files.get('modules/model/layers/1/mlp/up_proj.safetensors')!)
     kept = join(await mkdtemp(join(tmpdir(), 'masset-test-')), 'kept')

@@ -1,4 +1,5 @@
 //! Decode products: the contract's order of sums, whatever computes them.
+#![allow(clippy::needless_range_loop)] // inputs are counted over several lists at once
 mod support;
 use masset_core::kernels::*;
 use masset_core::Code;
@@ -7,6 +8,19 @@ use support::*;
 
 /// The contract written out: 16 lanes, fma, partials of blocks, one tree.
 fn oracle(w: &Weights, row: usize, x: &[f32]) -> f32 {
+    let mut acc = match w.encoding {
+        Encoding::I4 | Encoding::U4 => whole_numbers(w, row, x),
+        _ => floats(w, row, x),
+    };
+    for half in [8, 4, 2, 1] {
+        for lane in 0..half {
+            acc[lane] += acc[lane + half];
+        }
+    }
+    acc[0]
+}
+
+fn floats(w: &Weights, row: usize, x: &[f32]) -> [f32; 16] {
     let mut acc = [0f32; 16];
     let blocks = w.inputs.div_ceil(BLOCK);
     for block in 0..blocks {
@@ -29,12 +43,44 @@ fn oracle(w: &Weights, row: usize, x: &[f32]) -> f32 {
             }
         }
     }
-    for half in [8, 4, 2, 1] {
-        for lane in 0..half {
-            acc[lane] += acc[lane + half];
+    acc
+}
+
+/// Lane l takes 8 inputs of each 128, as whole multiples of the unit of their block.
+fn whole_numbers(w: &Weights, row: usize, x: &[f32]) -> [f32; 16] {
+    let mut acc = [0f32; 16];
+    let inputs = w.inputs.next_multiple_of(128);
+    for first in (0..inputs).step_by(8) {
+        let (lane, block) = (first / 8 % 16, first / BLOCK * BLOCK);
+        if block >= w.inputs {
+            acc[lane] = 0f32.mul_add(0.0, acc[lane]);
+            continue;
         }
+        let unit = unit(&x[block..w.inputs.min(block + BLOCK).min(x.len())]);
+        let (mut sum, mut less) = (0i64, 0i64);
+        for input in first..w.inputs.min(first + 8) {
+            let whole = (x[input] as f64 / unit as f64).round_ties_even() as i64;
+            sum += w.unshifted(row, input) as i64 * whole;
+            less -= whole;
+        }
+        let sum = (less as f32).mul_add(w.zero(row, block) as f32, sum as f32);
+        acc[lane] = sum.mul_add(w.scale(row, block) * unit, acc[lane]);
     }
-    acc[0]
+    acc
+}
+
+/// The least power of two of which the largest of a block is at most 8,355,711 times: what three signed digits to the base 256
+/// can write; at least 2^-122, and never finer than 2^-23 of the power of two above the largest.
+fn unit(x: &[f32]) -> f32 {
+    if x.iter().any(|x| !x.is_finite()) {
+        return f32::NAN;
+    }
+    let largest = x.iter().fold(0f64, |largest, x| largest.max(x.abs() as f64));
+    let mut unit = 2f64.powi(-122);
+    while largest / unit > 8_355_711.0 {
+        unit *= 2.0;
+    }
+    unit as f32
 }
 
 fn exact(w: &Weights, row: usize, x: &[f32]) -> (f64, f64) {
@@ -74,6 +120,34 @@ fn is_close_to_the_exact_sum() {
         for (row, y) in multiply(&machine, &[w.tile()], &x, 1, None, false).iter().enumerate() {
             let (sum, size) = exact(&w, row, &x);
             assert!((*y as f64 - sum).abs() <= 1e-6 * size, "{kind:?}: {y} {sum}");
+        }
+    }
+}
+
+#[test]
+fn activations_of_any_size_are_multiplied_as_precisely() {
+    let mut r = Random(6);
+    for kind in kinds() {
+        let w = Weights::random(kind, 5, 192, &mut r);
+        // from the smallest to the largest numbers, blocks of zeros, and one input far above the others
+        for (power, outlier) in [(-149, 1.0), (-126, 1.0), (-100, 1e3), (0, 1e6), (60, 1.0), (100, 1e-6)] {
+            let mut x: Vec<f32> = r.floats(192).iter().map(|x| (*x as f64 * 2f64.powi(power)) as f32).collect();
+            x[..BLOCK].fill(0.0);
+            x[100] *= outlier;
+            let want: Vec<f32> = (0..5).map(|row| oracle(&w, row, &x)).collect();
+            for isa in isas() {
+                let machine = Machine::new(isa, 1).unwrap();
+                let got = multiply(&machine, &[w.tile()], &x, 1, None, false);
+                assert_eq!(bits(&got), bits(&want), "{kind:?} 2^{power} {isa:?}");
+                for (row, y) in got.iter().enumerate() {
+                    let (sum, size) = exact(&w, row, &x);
+                    // of nibbles also half a unit for each input: 2^-23 of the largest of its block
+                    let largest = |i: usize| x[i / BLOCK * BLOCK..][..BLOCK].iter().fold(0f32, |m, x| m.max(x.abs()));
+                    let units: f64 = (0..192).map(|i| (w.raw(row, i) * w.scale(row, i) * largest(i)).abs() as f64).sum();
+                    let most = 1e-6 * size + units * 2f64.powi(-23) + 1e-36;
+                    assert!((*y as f64 - sum).abs() <= most, "{kind:?} 2^{power}: {y} {sum}");
+                }
+            }
         }
     }
 }
@@ -143,6 +217,16 @@ fn several_products_share_one_call_and_leave_the_rest_of_y_alone() {
 fn nan_and_infinity_reach_the_outputs_that_they_belong_to() {
     let mut r = Random(5);
     let machine = Machine::new(Isa::detect(), 1).unwrap();
+    for kind in kinds().into_iter().filter(|(_, scale, _)| scale.is_some()) {
+        let w = Weights::random(kind, 9, 70, &mut r);
+        for bad in [f32::NAN, f32::INFINITY] {
+            let mut x = r.floats(2 * 70);
+            x[70 + 40] = bad;
+            let y = multiply(&machine, &[w.tile()], &x, 2, None, false);
+            assert!(y[..9].iter().all(|y| y.is_finite()), "{kind:?}");
+            assert!(y[9..].iter().all(|y| !y.is_finite()), "{kind:?}");
+        }
+    }
     let mut w = Weights::random(kinds()[0], 9, 70, &mut r);
     w.bytes[70 * 4 * 3 + 69 * 4..][..4].copy_from_slice(&f32::NAN.to_le_bytes());
     w.bytes[70 * 4 * 5..][..4].copy_from_slice(&f32::INFINITY.to_le_bytes());

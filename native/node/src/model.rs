@@ -85,6 +85,14 @@ impl NativeSession {
         lock(&self.0).here().map_or(0, Session::len) as u32
     }
 
+    /// Forgets what came after the first `length` positions: of a pass that failed between two segments.
+    #[napi]
+    pub fn truncate(&self, length: u32) {
+        if let Place::Here(session) = &mut *lock(&self.0) {
+            session.truncate(length as usize);
+        }
+    }
+
     /// Frees the caches; it can't be used again.
     #[napi]
     pub fn free(&self) {
@@ -130,11 +138,12 @@ impl NativeModel {
         Ok(NativeSession(Arc::new(Mutex::new(Place::Here(session)))))
     }
 
-    /// One pass over a batch, one session for each sequence of it; without sessions the caches are inputs and outputs. The
-    /// first output of floats that is as long as `into` is written there and given out as it, instead of in memory of its own.
+    /// One segment of a pass over a batch, one session for each sequence of it; without sessions the caches are inputs and outputs.
+    /// The first output of floats that is as long as `into` is written there and given out as it, instead of in memory of its own.
     #[napi(ts_return_type = "Promise<NamedTensor[]>")]
     pub fn run(
         &self,
+        segment: u32,
         inputs: Vec<NamedTensor>,
         sessions: Vec<&NativeSession>,
         last_only: bool,
@@ -149,6 +158,7 @@ impl NativeModel {
         let sessions = sessions.iter().map(|session| session.0.clone()).collect();
         Ok(AsyncTask::new(Run {
             model: self.open().map_err(thrown)?,
+            segment: segment as usize,
             inputs,
             sessions,
             last_only,
@@ -249,6 +259,7 @@ impl Task for Open {
 
 pub struct Run {
     model: Arc<Model>,
+    segment: usize,
     inputs: std::collections::HashMap<String, Value>,
     sessions: Vec<Arc<Mutex<Place>>>,
     last_only: bool,
@@ -259,14 +270,14 @@ pub struct Run {
 impl Run {
     fn pass(&self) -> Result<Vec<(String, Value)>> {
         if self.sessions.is_empty() {
-            return self.model.run_whole(&self.inputs, self.last_only, &self.abort);
+            return self.model.run_whole(self.segment, &self.inputs, self.last_only, &self.abort);
         }
         let mut taken = Vec::with_capacity(self.sessions.len());
         let outcome = self.sessions.iter().try_for_each(|place| {
             taken.push(lock(place).take()?);
             Ok(())
         });
-        let outcome = outcome.and_then(|()| self.model.run(&self.inputs, &mut taken, self.last_only, &self.abort));
+        let outcome = outcome.and_then(|()| self.model.run(self.segment, &self.inputs, &mut taken, self.last_only, &self.abort));
         for (place, session) in self.sessions.iter().zip(taken) {
             lock(place).give_back(session);
         }

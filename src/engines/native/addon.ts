@@ -18,6 +18,8 @@ export interface NativeAbort {
 export interface NativeSession {
   readonly bytes: number
   readonly length: number
+  /** forgets what came after the first `length` positions */
+  truncate(length: number): void
   free(): void
 }
 
@@ -33,11 +35,12 @@ export interface NativeStats {
   readonly diskIdleMs: number
 }
 
-/** A model opened by the addon. */
+/** A model opened by the addon; its segments run in their order, over and over. */
 export interface OpenedModel {
   session(): NativeSession
   /** the first output of floats that is as long as `into` is written there */
   run(
+    segment: number,
     inputs: readonly NamedTensor[],
     sessions: readonly NativeSession[],
     lastOnly: boolean,

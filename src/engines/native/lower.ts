@@ -1,46 +1,46 @@
 import { elementType, type GraphIndex } from '../../graph/cut.js'
 import { shown } from '../../graph/names.js'
+import { Holdings } from './holdings.js'
+import { cannot, kindOf } from './not-native.js'
 import { lowerNode } from './operators.js'
-import type { NativeNode, Port, Program } from './program.js'
-import { cannot, kindOf, Tracer } from './tracer.js'
+import type { NativeNode, Port, Program, ProgramSegment } from './program.js'
+import { Tracer } from './tracer.js'
 
 /**
- * A graph as a native program: weights with their `Cast` and `Transpose` become one node each, keys and values become
- * caches that are appended in place, and what nobody needs is left out.
+ * A graph as a native program of one segment: weights with their `Cast` and `Transpose` become one node each, keys and
+ * values become caches that are appended in place, and what nobody needs is left out.
  * @throws AssetError 'UNSUPPORTED' naming what the native engine doesn't know
  */
 export function lowerGraph(index: GraphIndex): Program {
-  const tracer = new Tracer(index)
-  const given = index.inputs.map(({ name }): Port => {
-    const kind = kindOf(elementType(index, name))
-    return { name, value: tracer.input(name, kind), kind }
-  })
-  for (const node of index.nodes) lowerNode(tracer, node)
-  const { caches } = tracer
+  const holdings = new Holdings(index)
+  return programOf([lowerSegment(index, holdings)], holdings)
+}
+
+/** The program of segments that were lowered with the same holdings. */
+export function programOf(segments: readonly ProgramSegment[], { vectors, matrices, scales, caches }: Holdings): Program {
+  return { segments, caches, vectors: vectors.names, matrices: matrices.names, scales }
+}
+
+/** Lowers `part`, a graph or a part of one as a graph of its own. @throws AssetError 'UNSUPPORTED' */
+export function lowerSegment(part: GraphIndex, holdings: Holdings): ProgramSegment {
+  const tracer = new Tracer(part, holdings)
+  const given = part.inputs.map(({ name }): Port => ({ name, ...tracer.input(name) }))
+  const before = holdings.caches.length
+  for (const node of part.nodes) lowerNode(tracer, node)
+  const caches = holdings.caches.slice(before)
   const present = new Set(caches.flatMap((cache) => cache.present))
   const past = new Set(caches.flatMap((cache) => cache.past))
-  const outputs = index.outputs
+  const outputs = part.outputs
     .filter(({ name }) => !present.has(name))
     .map(({ name }): Port => {
       const { value, kind } = tracer.value(name)
-      if (kindOf(elementType(index, name)) !== kind) throw cannot(`its output ${shown(name)} is declared as another type than ${kind}`)
+      if (kindOf(elementType(part, name)) !== kind) throw cannot(`its output ${shown(name)} is declared as another type than ${kind}`)
       return { name, value, kind }
     })
   const nodes = needed(tracer.nodes, outputs)
-  checkCaches(given, past, nodes, outputs)
   const head = headOf(nodes, outputs)
   const inputs = given.filter(({ name }) => !past.has(name))
-  const [vectors, matrices, scales] = [tracer.vectors.names, tracer.matrices.names, tracer.scales]
-  return { values: tracer.values, nodes, inputs, outputs, caches, vectors, matrices, scales, ...(head !== undefined && { head }) }
-}
-
-/** A cache is kept by the engine, so nothing else can use the inputs that it stands for. */
-function checkCaches(given: readonly Port[], past: ReadonlySet<string>, nodes: readonly NativeNode[], outputs: readonly Port[]): void {
-  const kept = new Map(given.filter(({ name }) => past.has(name)).map(({ name, value }) => [value, name]))
-  for (const value of [...nodes.flatMap(({ inputs }) => inputs), ...outputs.map(({ value }) => value)]) {
-    const name = kept.get(value)
-    if (name !== undefined) throw cannot(`${shown(name)} is used as a cache and as a value`)
-  }
+  return { values: tracer.values, nodes, inputs, outputs, ...(head !== undefined && { head }) }
 }
 
 /** The nodes that outputs and caches depend on. */

@@ -3,8 +3,9 @@ import { TensorProto_DataType as DataType, type NodeProto } from '../../graph/ge
 import { BLOCK_SIZE } from '../../graph/low-bit.js'
 import { quoted, shown } from '../../graph/names.js'
 import { STANDARD } from '../../graph/validate.js'
+import { cannot, kindOf } from './not-native.js'
 import type { Kind, NativeOp } from './program.js'
-import { cannot, float, integer, kindOf, type Tracer, text } from './tracer.js'
+import { float, integer, type Tracer, text } from './tracer.js'
 
 /** Lowers one node of a graph. @throws AssetError 'UNSUPPORTED' for a form of it that the native engine doesn't know */
 type Lower = (tracer: Tracer, node: NodeProto) => void
@@ -144,10 +145,10 @@ function dequantize(tracer: Tracer, node: NodeProto): void {
   if (elementType(tracer.index, scale) !== DataType.FLOAT) throw cannot('a DequantizeLinear has scales that are no float32')
   const [weight, by] = [tracer.traced(data), tracer.traced(scale)]
   if (weight.is === 'blocks' && by.is === 'matrix' && !by.turned && (axis === 1 || axis === -1)) {
-    tracer.join(weight.name, by.name)
+    tracer.holdings.join(weight.name, by.name)
     tracer.alias(node.output[0]!, { is: 'matrix', name: weight.name, turned: false })
   } else if (weight.is === 'picked' && by.is === 'picked' && weight.bare && !by.bare && weight.ids === by.ids && axis === -1) {
-    tracer.join(weight.table, by.table)
+    tracer.holdings.join(weight.table, by.table)
     tracer.alias(node.output[0]!, { ...weight, bare: false })
   } else throw cannot('a DequantizeLinear is not of a weight and its scales along the rows')
 }
@@ -182,7 +183,7 @@ function attention(tracer: Tracer, node: NodeProto): void {
   if (heads < 1 || kvHeads < 1 || scale === 0) throw cannot('an Attention has no heads or no scale')
   for (const at of [0, 1, 2]) kindAt(tracer, node, at, ['f32'])
   if (mask) kindAt(tracer, node, 3, ['bool'])
-  const cache = past.length > 0 ? { cache: tracer.cache(kvHeads, past, node.output.slice(1)) } : {}
+  const cache = past.length > 0 ? { cache: tracer.holdings.cache(kvHeads, past, node.output.slice(1)) } : {}
   const inputs = [q, k, v, ...(mask ? [mask] : [])]
   tracer.node({ op: 'attention', heads, kvHeads, scale, ...cache }, inputs, node.output.slice(0, 1), 'f32')
 }
@@ -223,6 +224,13 @@ function reshape(tracer: Tracer, node: NodeProto): void {
   moving(() => ({ op: 'reshape', dims: tracer.numbers(node.input[1]!) }))(tracer, node)
 }
 
+function constant(tracer: Tracer, { attribute, output }: NodeProto): void {
+  const tensor = attribute.find(({ name }) => name === 'value')?.t
+  if (!tensor) throw cannot('a Constant holds no tensor')
+  const [kind, dims] = [kindOf(tensor.dataType), tensor.dims.map(Number)]
+  tracer.alias(output[0]!, { is: 'constant', kind, dims, tensor })
+}
+
 function known(inputs: number | readonly [number, number], lower: Lower, attributes: readonly string[] = []): Operator {
   return { inputs: typeof inputs === 'number' ? [inputs, inputs] : inputs, outputs: [1, 1], attributes, lower }
 }
@@ -248,6 +256,7 @@ const OPERATORS: ReadonlyMap<string, Operator> = new Map([
   ['Sqrt', known(1, unary('sqrt'))],
   ['Gelu', known(1, gelu, ['approximate'])],
   ['MatMul', known(2, matmul)],
+  ['Constant', known(0, constant, ['value'])],
   ['Gather', known(2, gather, ['axis'])],
   ['Cast', known(1, cast, ['to', 'saturate'])],
   ['Transpose', known(1, transpose, ['perm'])],

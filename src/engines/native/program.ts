@@ -28,7 +28,7 @@ export interface NativeNode {
   readonly outputs: readonly number[]
 }
 
-/** An input or output of a program by its name in the graph. */
+/** An input or output of a segment by its name in the graph. */
 export interface Port {
   readonly name: string
   readonly value: number
@@ -43,12 +43,20 @@ export interface CacheShape {
   readonly present: readonly [string, string]
 }
 
-/** A graph as the native engine runs it: no weight is in it, only their names. */
-export interface Program {
+/** Nodes that the native engine runs in one call. */
+export interface ProgramSegment {
   readonly values: number
   readonly nodes: readonly NativeNode[]
   readonly inputs: readonly Port[]
   readonly outputs: readonly Port[]
+  /** the node from which on generation needs only the last position */
+  readonly head?: number
+}
+
+/** What the native engine runs of a graph, all of it in one segment or some of it in several: no weight is in it, only their names. */
+export interface Program {
+  /** in the order of a pass */
+  readonly segments: readonly ProgramSegment[]
   readonly caches: readonly CacheShape[]
   /** names of small weights, by index */
   readonly vectors: readonly string[]
@@ -56,6 +64,4 @@ export interface Program {
   readonly matrices: readonly string[]
   /** names of matrices of whole numbers, and of the scales of their blocks */
   readonly scales: ReadonlyMap<string, string>
-  /** the node from which on generation needs only the last position */
-  readonly head?: number
 }

@@ -2,8 +2,8 @@ import { AssetError } from '../../core/errors.js'
 import type { GraphIndex, Weight } from '../../graph/cut.js'
 import { TensorProto_DataType as DataType } from '../../graph/generated/onnx_pb.js'
 import { shown } from '../../graph/names.js'
-import { type MatrixUse, matrixBytes, planTiles, type RowRun, type TilePlan } from '../../plan/tiles.js'
-import type { Program } from './program.js'
+import { type MatrixUse, planTiles, type RowRun, type TileNeeds, type TilePlan, tileBounds } from '../../plan/tiles.js'
+import type { Program, ProgramSegment } from './program.js'
 
 const DTYPES = new Map<number, string>([
   [DataType.FLOAT, 'F32'],
@@ -23,33 +23,43 @@ export interface NativeFile {
   readonly firstSum: number
 }
 
-/** The matrices of a pass in order, once for each use. */
-function usesOf(index: GraphIndex, program: Program): MatrixUse[] {
-  return program.nodes.flatMap(({ run }) => {
-    if (run.op !== 'linear' && run.op !== 'conv1d') return []
-    const name = program.matrices[run.weight]!
-    const rows = Number(index.weights.get(name)!.tensor.dims[0])
-    const runOf = (weight: string): RowRun => {
-      const { length, offset } = index.weights.get(weight)!.data
-      return { rowBytes: length / rows, offset }
-    }
-    const scale = program.scales.get(name)
-    return [{ name, rows, ...runOf(name), ...(scale !== undefined && { scales: runOf(scale) }) }]
-  })
+/** What a program needs of the weights: the matrices of a pass in order, once for each use, and all small weights as float32. */
+export function needsOf(index: GraphIndex, program: Program): TileNeeds {
+  const uses = program.segments.flatMap((segment) => usesOf(index, program, segment))
+  return { uses, vectorBytes: vectorBytes(index, program.vectors) }
 }
 
-/** Bytes that the small weights take as float32. */
-export function vectorBytes(index: GraphIndex, program: Program): number {
-  const elements = program.vectors.map((name) => index.weights.get(name)!.tensor.dims.reduce((product, dim) => product * Number(dim), 1))
+/** The same of one of its segments. */
+export function segmentNeeds(index: GraphIndex, program: Program, segment: ProgramSegment): TileNeeds {
+  const vectors = segment.nodes.flatMap(({ run }) => (run.op === 'vector' ? [program.vectors[run.index]!] : []))
+  return { uses: usesOf(index, program, segment), vectorBytes: vectorBytes(index, [...new Set(vectors)]) }
+}
+
+function usesOf(index: GraphIndex, program: Program, { nodes }: ProgramSegment): MatrixUse[] {
+  return nodes.flatMap(({ run }) =>
+    run.op === 'linear' || run.op === 'conv1d' ? [useOf(index, program, program.matrices[run.weight]!)] : [],
+  )
+}
+
+function vectorBytes(index: GraphIndex, names: readonly string[]): number {
+  const elements = names.map((name) => index.weights.get(name)!.tensor.dims.reduce((product, dim) => product * Number(dim), 1))
   return elements.reduce((sum, count) => sum + count * 4, 0)
 }
 
-/** Plans the memory of a program within the budget that `budgetOf` gives for the bytes of all its weights. @throws AssetError 'BUDGET_TOO_SMALL' */
+function useOf(index: GraphIndex, program: Program, name: string): MatrixUse {
+  const rows = Number(index.weights.get(name)!.tensor.dims[0])
+  const runOf = (weight: string): RowRun => {
+    const { length, offset } = index.weights.get(weight)!.data
+    return { rowBytes: length / rows, offset }
+  }
+  const scale = program.scales.get(name)
+  return { name, rows, ...runOf(name), ...(scale !== undefined && { scales: runOf(scale) }) }
+}
+
+/** Plans the memory of a program that is alone within the budget that `budgetOf` gives for the bytes of all its weights. @throws AssetError 'BUDGET_TOO_SMALL' */
 export function planProgram(index: GraphIndex, program: Program, budgetOf: (total: number) => number): TilePlan {
-  const uses = usesOf(index, program)
-  const vectors = vectorBytes(index, program)
-  const total = vectors + matrixBytes(uses)
-  return planTiles(uses, vectors, budgetOf(total))
+  const needs = needsOf(index, program)
+  return planTiles(needs.uses, needs.vectorBytes, budgetOf(tileBounds(needs).total))
 }
 
 /** The plan as the addon reads it: native/core/src/model/spec.rs. `files` are the fragments by their place in the asset. */
@@ -62,18 +72,14 @@ export function specText(index: GraphIndex, program: Program, plan: TilePlan, fi
       throw new AssetError('UNSUPPORTED', `Cannot run the graph natively: weight ${shown(name)} is of ONNX element type ${tensor.dataType}`)
     return { file: places.get(data.location), offset: data.offset, dtype, dims: tensor.dims.map(Number) }
   }
-  const { values, nodes, inputs, outputs, caches, head, scales } = program
+  const { caches, scales } = program
   const scaleOf = (name: string) => (scales.has(name) ? { scales: stored(scales.get(name)!) } : {})
   return JSON.stringify({
     files: [...files.values()],
     vectors: program.vectors.map(stored),
     weights: program.matrices.map((name) => ({ stored: stored(name), ...scaleOf(name), tiles: plan.tiles.get(name) ?? [] })),
     caches,
-    values,
-    inputs,
-    outputs,
-    nodes,
-    head: head ?? null,
+    segments: program.segments.map(({ head = null, ...segment }) => ({ ...segment, head })),
     slots: plan.slots,
   })
 }

@@ -1,10 +1,10 @@
-import { AssetError } from '../../core/errors.js'
-import type { GraphIndex } from '../../graph/cut.js'
+import { elementType, type GraphIndex, type Weight } from '../../graph/cut.js'
 import { TensorProto_DataType as DataType, type NodeProto, type TensorProto } from '../../graph/generated/onnx_pb.js'
-import { BLOCK_SIZE } from '../../graph/low-bit.js'
 import { shown } from '../../graph/names.js'
 import { numbersOf } from '../../graph/values.js'
-import type { CacheShape, Kind, NativeNode, NativeOp } from './program.js'
+import type { Holdings } from './holdings.js'
+import { cannot, FLOATS, kindOf } from './not-native.js'
+import type { Kind, NativeNode, NativeOp } from './program.js'
 
 /** What a name of the graph stands for while it is lowered. */
 export type Traced =
@@ -17,78 +17,48 @@ export type Traced =
   | { readonly is: 'vector'; readonly name: string }
   | { readonly is: 'constant'; readonly kind: Kind; readonly dims: readonly number[]; readonly tensor: TensorProto }
 
-const FLOATS: readonly number[] = [DataType.FLOAT, DataType.FLOAT16, DataType.BFLOAT16]
 const BLOCKS: readonly number[] = [DataType.INT8, DataType.INT4]
-const KINDS = new Map<number, Kind>([
-  [DataType.FLOAT, 'f32'],
-  [DataType.INT64, 'i64'],
-  [DataType.BOOL, 'bool'],
-])
 // A program is text: what is larger than this belongs into a fragment.
 const CONSTANT = 2 ** 16
 
-/** The kind of value that an ONNX element type is; 16-bit floats are only how weights are stored. @throws AssetError 'UNSUPPORTED' */
-export function kindOf(elemType: number): Kind {
-  const kind = KINDS.get(elemType)
-  if (!kind) throw cannot(`element type ${elemType} is not known to it`)
-  return kind
-}
-
-/** Why a graph can't be run natively. */
-export function cannot(why: string): AssetError {
-  return new AssetError('UNSUPPORTED', `Cannot run the graph natively: ${why}`)
-}
-
-/** Names with numbers in the order of their first use. */
-class Numbered {
-  private readonly at = new Map<string, number>()
-
-  of(name: string): number {
-    const at = this.at.get(name) ?? this.at.size
-    this.at.set(name, at)
-    return at
-  }
-
-  get names(): string[] {
-    return [...this.at.keys()]
-  }
-}
-
-/** Collects native nodes while the nodes of a graph are gone through; knows what each name of the graph stands for. */
+/** Collects the native nodes of one segment while the nodes of a graph are gone through; knows what each name stands for. */
 export class Tracer {
   readonly nodes: NativeNode[] = []
-  readonly caches: CacheShape[] = []
-  readonly vectors = new Numbered()
-  readonly matrices = new Numbered()
-  /** names of matrices of whole numbers, and of their scales */
-  readonly scales = new Map<string, string>()
   values = 0
   private readonly names = new Map<string, Traced>()
+  private readonly given = new Set<string>()
   private readonly loaded = new Map<string, number>()
   private readonly makers = new Map<number, NativeNode>()
-  private readonly inputs: ReadonlySet<string>
-  private readonly outputs: ReadonlySet<string>
-  private readonly cached = new Set<string>()
 
-  constructor(readonly index: GraphIndex) {
-    this.inputs = new Set(index.inputs.map(({ name }) => name))
-    this.outputs = new Set(index.outputs.map(({ name }) => name))
-    for (const { name, tensor } of index.weights.values()) {
-      const blocks = BLOCKS.includes(tensor.dataType) && tensor.dims.length === 2
-      if (!blocks && !FLOATS.includes(tensor.dataType)) throw cannot(`weight ${shown(name)} is of ONNX element type ${tensor.dataType}`)
-      if (tensor.dims.length > 2 || tensor.dims.includes(0n)) throw cannot(`weight ${shown(name)} has the shape [${tensor.dims}]`)
-      if (blocks) this.names.set(name, { is: 'blocks', name })
-      else this.names.set(name, tensor.dims.length === 2 ? { is: 'matrix', name, turned: false } : { is: 'vector', name })
-    }
-    for (const [name, tensor] of index.constants)
-      this.names.set(name, { is: 'constant', kind: kindOf(tensor.dataType), dims: tensor.dims.map(Number), tensor })
-  }
+  constructor(
+    readonly index: GraphIndex,
+    readonly holdings: Holdings,
+  ) {}
 
-  /** A new value for a name that the caller gives. */
-  input(name: string, kind: Kind): number {
+  /** A new value for a name that is given, of the kind that the graph declares. @throws AssetError 'UNSUPPORTED' for another type */
+  input(name: string): { value: number; kind: Kind } {
+    const kind = kindOf(elementType(this.index, name))
     const value = this.values++
     this.names.set(name, { is: 'value', value, kind })
-    return value
+    return { value, kind }
+  }
+
+  /** Says that a name is given: whether it can be used shows when it is. */
+  give(name: string): void {
+    this.names.delete(name)
+    this.given.add(name)
+  }
+
+  /** True for a name that stands for a weight, rows of it, or a constant: nothing is computed for it before somebody uses it. */
+  isStored(name: string): boolean {
+    const traced = this.names.get(name)
+    return traced !== undefined && traced.is !== 'value'
+  }
+
+  /** True for a name that stands for rows of a table, as floats. */
+  isRows(name: string): boolean {
+    const traced = this.names.get(name)
+    return traced?.is === 'picked' && !traced.bare
   }
 
   /** Lets a name stand for something that is there already. */
@@ -97,8 +67,15 @@ export class Tracer {
   }
 
   traced(name: string): Traced {
-    const traced = this.names.get(name)
-    if (!traced) throw cannot(`${shown(name)} is not made by a node before it`)
+    const known = this.names.get(name)
+    if (known) return known
+    if (this.given.has(name)) return { is: 'value', ...this.input(name) }
+    const [weight, tensor] = [this.index.weights.get(name), this.index.constants.get(name)]
+    if (!weight && !tensor) throw cannot(`${shown(name)} is not made by a node before it`)
+    const traced: Traced = weight
+      ? storedAs(weight)
+      : { is: 'constant', kind: kindOf(tensor!.dataType), dims: tensor!.dims.map(Number), tensor: tensor! }
+    this.names.set(name, traced)
     return traced
   }
 
@@ -130,19 +107,8 @@ export class Tracer {
     return { value, kind: 'f32' }
   }
 
-  /** Joins whole numbers and their scales, one for each block of a row. @throws AssetError 'UNSUPPORTED' where they don't fit */
-  join(name: string, scale: string): void {
-    const [weight, by] = [this.index.weights.get(name)!.tensor, this.index.weights.get(scale)!.tensor]
-    const [rows, inputs] = weight.dims.map(Number) as [number, number]
-    if (inputs % BLOCK_SIZE !== 0 || by.dims.map(Number).join() !== [rows, inputs / BLOCK_SIZE].join())
-      throw cannot(`the weight ${shown(name)} [${weight.dims}] has scales [${by.dims}], not one for each ${BLOCK_SIZE} inputs`)
-    if (!FLOATS.includes(by.dataType)) throw cannot(`the scales ${shown(scale)} are of ONNX element type ${by.dataType}`)
-    if ((this.scales.get(name) ?? scale) !== scale) throw cannot(`the weight ${shown(name)} has two sets of scales`)
-    this.scales.set(name, scale)
-  }
-
   private loading(traced: Traced & { is: 'vector' | 'constant' }): NativeOp {
-    if (traced.is === 'vector') return { op: 'vector', index: this.vectors.of(traced.name) }
+    if (traced.is === 'vector') return { op: 'vector', index: this.holdings.vectors.of(traced.name) }
     if (traced.kind === 'bool') throw cannot('a constant is of booleans')
     return { op: traced.kind === 'i64' ? 'integers' : 'floats', dims: traced.dims, data: contents(traced.tensor) }
   }
@@ -156,32 +122,7 @@ export class Tracer {
 
   /** The number of a matrix among those of the program. */
   matrix(name: string): number {
-    return this.matrices.of(name)
-  }
-
-  /**
-   * A new cache of keys and values: `past` are its inputs of the graph and `present` its outputs, which nothing else uses.
-   * @throws AssetError 'UNSUPPORTED' where they are something else
-   */
-  cache(kvHeads: number, past: readonly string[], present: readonly string[]): number {
-    const names = [...past, ...present]
-    const dims = past.map((name) => {
-      const type = this.index.types.get(name)?.value
-      const dim = type?.case === 'tensorType' ? (type.value.shape?.dim ?? []) : []
-      return dim.map(({ value }) => (value.case === 'dimValue' ? Number(value.value) : undefined))
-    })
-    const headDim = dims[0]?.[3]
-    const fits =
-      past.length === 2 &&
-      present.length === 2 &&
-      new Set(names).size === 4 &&
-      past.every((name) => this.inputs.has(name)) &&
-      present.every((name) => this.outputs.has(name)) &&
-      !names.some((name) => this.cached.has(name)) &&
-      dims.every((dim) => dim.length === 4 && dim[1] === kvHeads && dim[3] === headDim)
-    if (!fits || !headDim) throw cannot('the cache of an Attention is not an input and an output of the graph, for it alone')
-    for (const name of names) this.cached.add(name)
-    return this.caches.push({ kvHeads, headDim, past: past as [string, string], present: present as [string, string] }) - 1
+    return this.holdings.matrices.of(name)
   }
 
   /** Adds a node that makes the outputs of a graph's node. */
@@ -205,6 +146,15 @@ export class Tracer {
     this.nodes.push(node)
     for (const value of outputs) this.makers.set(value, node)
   }
+}
+
+/** What a weight is natively. @throws AssetError 'UNSUPPORTED' */
+function storedAs({ name, tensor }: Weight): Traced {
+  const blocks = BLOCKS.includes(tensor.dataType) && tensor.dims.length === 2
+  if (!blocks && !FLOATS.includes(tensor.dataType)) throw cannot(`weight ${shown(name)} is of ONNX element type ${tensor.dataType}`)
+  if (tensor.dims.length > 2 || tensor.dims.includes(0n)) throw cannot(`weight ${shown(name)} has the shape [${tensor.dims}]`)
+  if (blocks) return { is: 'blocks', name }
+  return tensor.dims.length === 2 ? { is: 'matrix', name, turned: false } : { is: 'vector', name }
 }
 
 /** The elements of a constant, which JSON must be able to say. */

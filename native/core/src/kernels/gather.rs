@@ -132,7 +132,7 @@ unsafe fn block<S: Lanes, E: Decode>(s: S, w: *const u8, scale: f32, zero: f32, 
     // SAFETY: as the callers say.
     unsafe {
         let (mut a, mut b) = E::pair(s, w, zero);
-        if E::NIBBLES {
+        if E::NIBBLES.is_some() {
             (a, b) = (s.natural(a), s.natural(b));
         }
         if E::SCALED {

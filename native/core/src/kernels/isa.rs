@@ -5,7 +5,7 @@ use crate::{Error, Result};
 /// results have the same bits whichever it is (NaN payloads aside).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Isa {
-    /// x86-64 with AVX-512 F, BW, DQ and VL
+    /// x86-64 with AVX-512 F, BW, DQ, VL and VNNI
     Avx512,
     /// x86-64 with AVX2, FMA and F16C
     Avx2,
@@ -33,6 +33,7 @@ impl Isa {
                     && is_x86_feature_detected!("avx512bw")
                     && is_x86_feature_detected!("avx512dq")
                     && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("avx512vnni")
                     && Isa::Avx2.is_supported()
             }
             #[cfg(target_arch = "x86_64")]
@@ -101,7 +102,7 @@ impl Found {
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
 unsafe fn avx512<J: Job>(job: J) -> J::Out {
     // SAFETY: the caller found the instruction set.
     job.run(unsafe { super::lanes::avx512::Avx512::new() })

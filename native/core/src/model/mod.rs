@@ -1,4 +1,7 @@
 //! A model that runs: weights within their budget, a program over them, and the caches of its sessions.
+//!
+//! A program is one segment, or several that a pass runs in order while its caller computes what is between them: the
+//! stream goes through all of them and reads ahead from one into the next, around the end of the pass too.
 
 mod mapped;
 mod matrix;
@@ -22,23 +25,22 @@ use crate::reading::{Disk, Stream, System};
 use crate::{Code, Error, Result};
 use run::Pass;
 pub use session::Session;
-pub use spec::{CacheShape, Dtype, File, Node, Port, Rows, Spec, Stored, Weight};
+pub use spec::{CacheShape, Dtype, File, Node, Port, Rows, Segment, Spec, Stored, Weight};
 use weights::Weights;
 
-/// A model, ready to run; safe to share, passes go one after the other.
+/// A model, ready to run; safe to share. Passes go one after the other; where there are several segments, the caller sees to that.
 pub struct Model {
     spec: Spec,
     machine: Arc<Machine>,
     weights: Weights,
-    /// for each value, the last node that needs it
-    last_use: Vec<usize>,
+    /// for each value of each segment, the last node that needs it
+    last_use: Vec<Vec<usize>>,
     running: Mutex<Running>,
 }
 
-#[derive(Default)]
 struct Running {
-    /// the last pass did not reach its end
-    broken: bool,
+    /// the segment that follows; none after one that failed
+    next: Option<usize>,
 }
 
 /// Counters of a model since it was opened.
@@ -68,14 +70,14 @@ impl Model {
     }
 
     fn open_on(spec: Spec, sums: Vec<u32>, machine: Arc<Machine>, abort: &AtomicBool, disk: Box<dyn Disk>) -> Result<Self> {
-        let last_use = check(&spec)?;
+        let last_use = spec.segments.iter().map(|segment| check(segment, &spec)).collect::<Result<_>>()?;
         let weights = Weights::open(&spec, sums, &machine, abort, disk)?;
         Ok(Self {
             spec,
             machine,
             weights,
             last_use,
-            running: Mutex::default(),
+            running: Mutex::new(Running { next: Some(0) }),
         })
     }
 
@@ -87,39 +89,53 @@ impl Model {
         Session::new(&self.spec.caches, false)
     }
 
-    /// One pass: all outputs by name. `sessions` are those of the sequences of the batch, in order; none for a model without
-    /// caches. `last_only` computes the output head for the last position of each sequence alone.
+    /// One segment of a pass: its outputs by name. 0 begins a pass, wherever the one before was left; each other follows the
+    /// one before it. `sessions` are those of the sequences of the batch, in order; none for a model without caches.
+    /// `last_only` computes the output head for the last position of each sequence alone.
     ///
     /// # Errors
-    /// `BadInput` for inputs that do not fit; `Io`, `Corrupt`, `Aborted`: sessions are then as long as before.
+    /// `BadInput` for inputs that do not fit or a segment out of order; `Io`, `Corrupt`, `Aborted`: sessions are then as long as before the pass.
     pub fn run(
         &self,
+        segment: usize,
         inputs: &HashMap<String, Value>,
         sessions: &mut [Session],
         last_only: bool,
         abort: &AtomicBool,
     ) -> Result<Vec<(String, Value)>> {
+        let program = self.segment(segment)?;
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (true, Some(stream)) = (running.broken, self.weights.stream()) {
+        if segment > 0 && running.next != Some(segment) {
+            return Err(Error::bad(format!(
+                "Cannot run segment {segment} of a pass: it does not follow the one that ran last"
+            )));
+        }
+        if let (true, Some(stream)) = (running.next != Some(segment), self.weights.stream()) {
             stream.rewind();
         }
         let before: Vec<usize> = sessions.iter().map(Session::len).collect();
         let pass = Pass {
-            spec: &self.spec,
+            segment: program,
             weights: &self.weights,
+            places: self.weights.places(segment),
             machine: &self.machine,
-            last_use: &self.last_use,
+            last_use: &self.last_use[segment],
             abort,
         };
-        running.broken = true;
+        running.next = None;
         let outputs = pass.run(inputs, sessions, last_only);
-        running.broken = outputs.is_err();
+        running.next = outputs.is_ok().then_some((segment + 1) % self.spec.segments.len());
         if outputs.is_err() {
             for (session, length) in sessions.iter_mut().zip(before) {
                 session.truncate(length);
             }
         }
         outputs
+    }
+
+    fn segment(&self, segment: usize) -> Result<&Segment> {
+        let found = self.spec.segments.get(segment);
+        found.ok_or_else(|| Error::bad(format!("Cannot run segment {segment}: there are {}", self.spec.segments.len())))
     }
 
     /// The shapes of its caches.
@@ -150,12 +166,12 @@ impl Model {
 }
 
 /// Checks that nodes only use what is there, each value is made once and before it is used. Gives each value's last use.
-fn check(spec: &Spec) -> Result<Vec<usize>> {
+fn check(segment: &Segment, spec: &Spec) -> Result<Vec<usize>> {
     let bad = |why: String| Error::bad(format!("Cannot use a program: {why}"));
-    if spec.values > 1 << 24 {
-        return Err(bad(format!("{} values are too many", spec.values)));
+    if segment.values > 1 << 24 {
+        return Err(bad(format!("{} values are too many", segment.values)));
     }
-    let mut made = vec![false; spec.values];
+    let mut made = vec![false; segment.values];
     let mut make = |value: usize| match made.get_mut(value) {
         Some(made) if !*made => {
             *made = true;
@@ -163,15 +179,15 @@ fn check(spec: &Spec) -> Result<Vec<usize>> {
         }
         _ => Err(bad(format!("value {value} is made twice or is none"))),
     };
-    let mut last_use = vec![usize::MAX; spec.values];
-    for port in &spec.inputs {
+    let mut last_use = vec![usize::MAX; segment.values];
+    for port in &segment.inputs {
         make(port.value)?;
     }
-    let mut known = vec![false; spec.values];
-    for port in &spec.inputs {
+    let mut known = vec![false; segment.values];
+    for port in &segment.inputs {
         known[port.value] = true;
     }
-    for (at, node) in spec.nodes.iter().enumerate() {
+    for (at, node) in segment.nodes.iter().enumerate() {
         let (inputs, outputs) = arity(&node.run);
         if !inputs.contains(&node.inputs.len()) || outputs != node.outputs.len() {
             return Err(bad(format!(
@@ -192,11 +208,11 @@ fn check(spec: &Spec) -> Result<Vec<usize>> {
             known[value] = true;
         }
     }
-    match spec.outputs.iter().find(|port| !known.get(port.value).copied().unwrap_or(false)) {
+    match segment.outputs.iter().find(|port| !known.get(port.value).copied().unwrap_or(false)) {
         Some(port) => Err(bad(format!("the output {} is not made", port.name))),
-        None if spec
+        None if segment
             .head
-            .is_some_and(|head| head >= spec.nodes.len() || spec.nodes[head].inputs.is_empty()) =>
+            .is_some_and(|head| head >= segment.nodes.len() || segment.nodes[head].inputs.is_empty()) =>
         {
             Err(bad("its head is none".into()))
         }

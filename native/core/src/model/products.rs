@@ -47,13 +47,13 @@ impl Weights {
     }
 
     /// x (rows, inputs) times the transpose of a weight (outputs, inputs) -> (rows, outputs).
-    pub fn linear(&self, machine: &Machine, node: usize, weight: usize, x: &[f32], rows: usize, abort: &AtomicBool) -> Result<Vec<f32>> {
+    pub fn linear(&self, machine: &Machine, place: usize, weight: usize, x: &[f32], rows: usize, abort: &AtomicBool) -> Result<Vec<f32>> {
         let (outputs, _) = self.shape(weight)?;
         let mut y = vec![0.0; elements(&[rows, outputs])?];
         if rows == 0 {
             return Ok(y);
         }
-        self.each_tile(node, weight, abort, |first, tiles| {
+        self.each_tile(place, weight, abort, |first, tiles| {
             let product = Product {
                 tiles,
                 bias: None,
@@ -70,13 +70,13 @@ impl Weights {
     }
 
     /// x (rows, inputs) times a weight (inputs, outputs) -> (rows, outputs).
-    pub fn conv1d(&self, machine: &Machine, node: usize, weight: usize, x: &[f32], rows: usize, abort: &AtomicBool) -> Result<Vec<f32>> {
+    pub fn conv1d(&self, machine: &Machine, place: usize, weight: usize, x: &[f32], rows: usize, abort: &AtomicBool) -> Result<Vec<f32>> {
         let (_, outputs) = self.shape(weight)?;
         let mut y = vec![0.0; elements(&[rows, outputs])?];
         if rows == 0 {
             return Ok(y);
         }
-        self.each_tile(node, weight, abort, |first, tiles| {
+        self.each_tile(place, weight, abort, |first, tiles| {
             let mut first = first;
             for tile in tiles {
                 kernels::conv1d(machine, tile, first, x, rows, &mut y)?;

@@ -2,16 +2,18 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::session::{attend, How, Session};
-use super::spec::{Node, Spec};
+use super::spec::{Node, Segment};
 use super::weights::Weights;
 use crate::kernels::{self, Heads, Machine};
 use crate::program::{self, Op, Tensor, Unary, Value};
 use crate::{Code, Error, Result};
 
-/// One forward pass over all nodes.
+/// One run over the nodes of a segment.
 pub struct Pass<'a> {
-    pub spec: &'a Spec,
+    pub segment: &'a Segment,
     pub weights: &'a Weights,
+    /// for each node, where its tiles begin in the stream
+    pub places: &'a [usize],
     pub machine: &'a Machine,
     pub last_use: &'a [usize],
     pub abort: &'a AtomicBool,
@@ -20,15 +22,15 @@ pub struct Pass<'a> {
 impl Pass<'_> {
     /// Runs all nodes; `sessions` are the caches, one for each sequence of the batch.
     pub fn run(&self, inputs: &HashMap<String, Value>, sessions: &mut [Session], last_only: bool) -> Result<Vec<(String, Value)>> {
-        let mut values: Vec<Option<Value>> = vec![None; self.spec.values];
-        for port in &self.spec.inputs {
+        let mut values: Vec<Option<Value>> = vec![None; self.segment.values];
+        for port in &self.segment.inputs {
             let value = inputs
                 .get(&port.name)
                 .ok_or_else(|| Error::bad(format!("Cannot run the model: the input {} is missing", port.name)))?;
             values[port.value] = Some(value.clone());
         }
-        let kept: Vec<usize> = self.spec.outputs.iter().map(|port| port.value).collect();
-        for (at, node) in self.spec.nodes.iter().enumerate() {
+        let kept: Vec<usize> = self.segment.outputs.iter().map(|port| port.value).collect();
+        for (at, node) in self.segment.nodes.iter().enumerate() {
             if self.abort.load(Ordering::Relaxed) {
                 return Err(Error::new(Code::Aborted, "Cannot finish to run the model: it was cancelled"));
             }
@@ -38,7 +40,7 @@ impl Pass<'_> {
                     values[value] = None;
                 }
             }
-            if last_only && self.spec.head == Some(at) {
+            if last_only && self.segment.head == Some(at) {
                 given[0] = last_rows(&given[0])?;
             }
             let made = self.node(at, node, &given, sessions)?;
@@ -46,7 +48,7 @@ impl Pass<'_> {
                 values[value] = Some(made);
             }
         }
-        self.spec
+        self.segment
             .outputs
             .iter()
             .map(|port| Ok((port.name.clone(), taken(&values, port.value)?)))
@@ -114,7 +116,7 @@ impl Pass<'_> {
         let (outputs, inputs) = self.weights.shape(weight)?;
         let data = self
             .weights
-            .linear(self.machine, at, weight, x.data(), rows_of(x, inputs)?, self.abort)?;
+            .linear(self.machine, self.places[at], weight, x.data(), rows_of(x, inputs)?, self.abort)?;
         wide(x, outputs, data)
     }
 
@@ -122,7 +124,7 @@ impl Pass<'_> {
         let (inputs, outputs) = self.weights.shape(weight)?;
         let data = self
             .weights
-            .conv1d(self.machine, at, weight, x.data(), rows_of(x, inputs)?, self.abort)?;
+            .conv1d(self.machine, self.places[at], weight, x.data(), rows_of(x, inputs)?, self.abort)?;
         wide(x, outputs, data)
     }
 

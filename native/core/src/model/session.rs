@@ -32,9 +32,9 @@ impl Session {
         Ok(Self { caches, record })
     }
 
-    /// Positions that it holds.
+    /// Positions that all of its caches hold: between the segments of a pass some hold more.
     pub fn len(&self) -> usize {
-        self.caches.first().map_or(0, KvCache::len)
+        self.caches.iter().map(KvCache::len).min().unwrap_or(0)
     }
 
     /// Whether it holds none.
@@ -48,7 +48,7 @@ impl Session {
     }
 
     /// Forgets what came after the first `length` positions.
-    pub(crate) fn truncate(&mut self, length: usize) {
+    pub fn truncate(&mut self, length: usize) {
         for cache in &mut self.caches {
             cache.truncate(length);
         }
@@ -73,13 +73,15 @@ impl Session {
         self.append(machine, cache, &rows(keys), &rows(values)).map(|_| ())
     }
 
-    /// Keys and values as the graph has them: (kv_heads, positions, head_dim). Empty unless they were recorded.
-    pub(crate) fn export(&self, cache: usize, shape: &CacheShape) -> (Vec<f32>, Vec<f32>) {
+    /// Keys and values as the graph has them, (kv_heads, positions, head_dim), and how many positions. Empty unless they were recorded.
+    pub(crate) fn export(&self, cache: usize, shape: &CacheShape) -> (Vec<f32>, Vec<f32>, usize) {
         let Some(record) = &self.record else {
-            return (Vec::new(), Vec::new());
+            return (Vec::new(), Vec::new(), 0);
         };
-        let back = |data: &[f32]| turned(data, data.len() / (shape.kv_heads * shape.head_dim).max(1), shape.head_dim);
-        (back(&record[cache].keys), back(&record[cache].values))
+        let Record { keys, values } = &record[cache];
+        let positions = keys.len() / (shape.kv_heads * shape.head_dim).max(1);
+        let back = |data: &[f32]| turned(data, positions, shape.head_dim);
+        (back(keys), back(values), positions)
     }
 }
 

@@ -14,6 +14,19 @@ pub struct Spec {
     pub weights: Vec<Weight>,
     /// caches of keys and values
     pub caches: Vec<CacheShape>,
+    /// what a pass runs, one after the other; what is between them is the caller's business
+    pub segments: Vec<Segment>,
+    /// memory for streamed tiles, each slot large enough for any of them
+    pub slots: usize,
+    /// pinned tiles lie in mapped files, which the system reads and drops as it likes, rather than in memory of their own
+    #[serde(default)]
+    pub map: bool,
+}
+
+/// Nodes that run in one call. A wholly native model is one of them.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Segment {
     /// values between nodes; each has a number below this
     pub values: usize,
     /// what the caller gives
@@ -24,11 +37,16 @@ pub struct Spec {
     pub nodes: Vec<Node>,
     /// the node from which on only the last row of each sequence is needed when text is generated
     pub head: Option<usize>,
-    /// memory for streamed tiles, each slot large enough for any of them
-    pub slots: usize,
-    /// pinned tiles lie in mapped files, which the system reads and drops as it likes, rather than in memory of their own
-    #[serde(default)]
-    pub map: bool,
+}
+
+impl Segment {
+    /// The caches that its nodes fill, in order.
+    pub fn caches(&self) -> impl Iterator<Item = usize> + '_ {
+        self.nodes.iter().filter_map(|node| match node.run {
+            Op::Attention { cache, .. } => cache,
+            _ => None,
+        })
+    }
 }
 
 /// One fragment.
@@ -110,7 +128,7 @@ pub struct CacheShape {
     pub present: [String; 2],
 }
 
-/// An input or output of the whole.
+/// An input or output of a segment.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Port {

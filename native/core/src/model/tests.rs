@@ -1,4 +1,5 @@
 mod blocks;
+mod segments;
 mod survival;
 
 use std::collections::HashMap;
@@ -39,15 +40,18 @@ fn spec(file: &tempfile::NamedTempFile, tiles: &[(usize, bool)]) -> Json {
             "scales": null,
             "tiles": tiles.iter().map(|&(rows, pinned)| json!({ "rows": rows, "pinned": pinned })).collect::<Vec<_>>(),
         }],
-        "caches": [], "values": 5, "head": 3, "slots": 2,
-        "inputs": [{ "name": "ids", "value": 0, "kind": "i64" }],
-        "outputs": [{ "name": "out", "value": 4, "kind": "f32" }],
-        "nodes": [
-            { "run": { "op": "rows", "weight": 0 }, "inputs": [0], "outputs": [1] },
-            { "run": { "op": "vector", "index": 0 }, "inputs": [], "outputs": [2] },
-            { "run": { "op": "linear", "weight": 0 }, "inputs": [1], "outputs": [3] },
-            { "run": { "op": "binary", "f": "add" }, "inputs": [3, 2], "outputs": [4] },
-        ],
+        "caches": [], "slots": 2,
+        "segments": [{
+            "values": 5, "head": 3,
+            "inputs": [{ "name": "ids", "value": 0, "kind": "i64" }],
+            "outputs": [{ "name": "out", "value": 4, "kind": "f32" }],
+            "nodes": [
+                { "run": { "op": "rows", "weight": 0 }, "inputs": [0], "outputs": [1] },
+                { "run": { "op": "vector", "index": 0 }, "inputs": [], "outputs": [2] },
+                { "run": { "op": "linear", "weight": 0 }, "inputs": [1], "outputs": [3] },
+                { "run": { "op": "binary", "f": "add" }, "inputs": [3, 2], "outputs": [4] },
+            ],
+        }],
     })
 }
 
@@ -58,7 +62,13 @@ fn open(spec: &Json, sums: Vec<u32>) -> crate::Result<Model> {
 
 fn run(model: &Model, ids: &[i64]) -> crate::Result<Vec<f32>> {
     let ids = Value::I64(Tensor::new(vec![1, ids.len()], ids.to_vec())?);
-    let outputs = model.run(&HashMap::from([("ids".to_owned(), ids)]), &mut [], false, &AtomicBool::new(false))?;
+    let outputs = model.run(
+        0,
+        &HashMap::from([("ids".to_owned(), ids)]),
+        &mut [],
+        false,
+        &AtomicBool::new(false),
+    )?;
     Ok(outputs[0].1.f32()?.data().to_vec())
 }
 
@@ -116,7 +126,7 @@ fn goes_on_after_a_pass_that_failed() {
     assert!(run(&model, &[96]).is_err());
     assert!(run(&model, &[-1]).is_err());
     assert_eq!(run(&model, &[1]).unwrap(), wanted);
-    let aborted = model.run(&HashMap::new(), &mut [], false, &AtomicBool::new(true));
+    let aborted = model.run(0, &HashMap::new(), &mut [], false, &AtomicBool::new(true));
     assert!(aborted.is_err());
     assert_eq!(run(&model, &[1]).unwrap(), wanted);
     // a model that shares what stays in memory, closed while the other goes on

@@ -22,8 +22,8 @@ pub struct Weights {
     pub vectors: Vec<Tensor<f32>>,
     matrices: Vec<(Matrix, Arc<Pinned>)>,
     stream: Option<Stream>,
-    /// for each node, the place in the stream of the first tile that it needs
-    places: Vec<usize>,
+    /// for each node of each segment, the place in the stream of the first tile that it needs
+    places: Vec<Vec<usize>>,
     leases: Mutex<Leases>,
 }
 
@@ -56,7 +56,7 @@ impl Weights {
             vectors: Vec::with_capacity(spec.vectors.len()),
             matrices: Vec::with_capacity(spec.weights.len()),
             stream: None,
-            places: Vec::with_capacity(spec.nodes.len()),
+            places: Vec::with_capacity(spec.segments.len()),
             leases: Mutex::default(),
             reader,
         };
@@ -167,18 +167,22 @@ impl Weights {
     /// Lists the streamed tiles in the order in which the nodes of a pass need them.
     fn start(&mut self, spec: &Spec) -> Result<()> {
         let mut reads = Vec::new();
-        for node in &spec.nodes {
-            self.places.push(reads.len());
-            let (Op::Linear { weight } | Op::Conv1d { weight }) = node.run else {
-                continue;
-            };
-            let (matrix, _) = self.matrix(weight)?;
-            if matrix.tiles.is_empty() {
-                return Err(Error::bad(format!("Cannot multiply by weight {weight}: it has no tiles")));
+        for segment in &spec.segments {
+            let mut places = Vec::with_capacity(segment.nodes.len());
+            for node in &segment.nodes {
+                places.push(reads.len());
+                let (Op::Linear { weight } | Op::Conv1d { weight }) = node.run else {
+                    continue;
+                };
+                let (matrix, _) = self.matrix(weight)?;
+                if matrix.tiles.is_empty() {
+                    return Err(Error::bad(format!("Cannot multiply by weight {weight}: it has no tiles")));
+                }
+                for tile in matrix.tiles.iter().filter(|tile| tile.pinned.is_none()) {
+                    reads.push(self.read_rows(matrix, &tile.rows)?);
+                }
             }
-            for tile in matrix.tiles.iter().filter(|tile| tile.pinned.is_none()) {
-                reads.push(self.read_rows(matrix, &tile.rows)?);
-            }
+            self.places.push(places);
         }
         if !reads.is_empty() {
             let region = Region::new(Stream::group_bytes(&self.reader, &reads)?, spec.slots)?;
@@ -213,16 +217,21 @@ impl Weights {
         self.matrix(weight).map(|(matrix, _)| (matrix.rows, matrix.inputs))
     }
 
-    /// Calls `each` with runs of tiles in order: pinned ones together, streamed ones as they arrive; and with their first row.
+    /// For each node of a segment, the place in the stream of the first tile that it needs.
+    pub fn places(&self, segment: usize) -> &[usize] {
+        self.places.get(segment).map_or(&[], Vec::as_slice)
+    }
+
+    /// Calls `each` with runs of tiles in order: pinned ones together, streamed ones as they arrive, from `place` of the
+    /// stream on; and with their first row.
     pub fn each_tile(
         &self,
-        node: usize,
+        mut place: usize,
         weight: usize,
         abort: &AtomicBool,
         mut each: impl FnMut(usize, &[Tile]) -> Result<()>,
     ) -> Result<()> {
         let (matrix, held) = self.matrix(weight)?;
-        let mut place = self.places[node];
         let mut run: Vec<Tile> = Vec::new();
         let mut first = 0;
         for tile in &matrix.tiles {

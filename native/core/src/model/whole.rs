@@ -6,17 +6,28 @@ use crate::program::{Tensor, Value};
 use crate::{Error, Result};
 
 impl Model {
-    /// One pass whose caches are inputs and outputs, as the graph has them: [batch, kv_heads, positions, head_dim].
+    /// As `run`, for caches that are inputs and outputs, as the graph has them: [batch, kv_heads, positions, head_dim].
     ///
     /// # Errors
     /// As `run`.
-    pub fn run_whole(&self, inputs: &HashMap<String, Value>, last_only: bool, abort: &AtomicBool) -> Result<Vec<(String, Value)>> {
-        let Some(first) = self.caches().first() else {
-            return self.run(inputs, &mut [], last_only, abort);
+    pub fn run_whole(
+        &self,
+        segment: usize,
+        inputs: &HashMap<String, Value>,
+        last_only: bool,
+        abort: &AtomicBool,
+    ) -> Result<Vec<(String, Value)>> {
+        let caches: Vec<_> = self
+            .segment(segment)?
+            .caches()
+            .map(|cache| (cache, &self.caches()[cache]))
+            .collect();
+        let Some((_, first)) = caches.first() else {
+            return self.run(segment, inputs, &mut [], last_only, abort);
         };
         let batch = given(inputs, &first.past[0])?.dims().first().copied().unwrap_or(0);
         let mut sessions = (0..batch).map(|_| Session::new(self.caches(), true)).collect::<Result<Vec<_>>>()?;
-        for (cache, shape) in self.caches().iter().enumerate() {
+        for &(cache, shape) in &caches {
             let (keys, values) = (given(inputs, &shape.past[0])?, given(inputs, &shape.past[1])?);
             let [_, _, positions, _] = *keys.dims() else {
                 return Err(Error::bad("Cannot use a cache: it has not four dimensions"));
@@ -39,12 +50,13 @@ impl Model {
                 )?;
             }
         }
-        let mut outputs = self.run(inputs, &mut sessions, last_only, abort)?;
-        for (cache, shape) in self.caches().iter().enumerate() {
+        let mut outputs = self.run(segment, inputs, &mut sessions, last_only, abort)?;
+        for &(cache, shape) in &caches {
             let all: Vec<_> = sessions.iter().map(|session| session.export(cache, shape)).collect();
-            let dims = vec![batch, shape.kv_heads, sessions.first().map_or(0, Session::len), shape.head_dim];
-            let keys = all.iter().flat_map(|(keys, _)| keys).copied().collect();
-            let values = all.iter().flat_map(|(_, values)| values).copied().collect();
+            let positions = all.first().map_or(0, |&(_, _, positions)| positions);
+            let dims = vec![batch, shape.kv_heads, positions, shape.head_dim];
+            let keys = all.iter().flat_map(|(keys, _, _)| keys).copied().collect();
+            let values = all.iter().flat_map(|(_, values, _)| values).copied().collect();
             outputs.push((shape.present[0].clone(), Value::F32(Tensor::new(dims.clone(), keys)?)));
             outputs.push((shape.present[1].clone(), Value::F32(Tensor::new(dims, values)?)));
         }

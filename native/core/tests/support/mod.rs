@@ -112,20 +112,30 @@ impl Weights {
     /// q - zero point, or the weight itself
     pub fn raw(&self, row: usize, input: usize) -> f32 {
         let at = row * self.inputs + input;
-        let nibble = |bytes: &[u8], at: usize| bytes[at / 2] >> (4 * (at % 2)) & 15;
-        let signed = |nibble: u8| if nibble > 7 { nibble as i32 - 16 } else { nibble as i32 };
-        let zero = self.zeros.as_ref().map_or(0, |z| match self.encoding {
-            Encoding::I8 => z[self.block(row, input)] as i8 as i32,
-            Encoding::I4 => signed(nibble(z, self.block(row, input))),
-            _ => nibble(z, self.block(row, input)) as i32,
-        });
         match self.encoding {
             Encoding::F32 => f32::from_le_bytes(self.bytes[at * 4..][..4].try_into().unwrap()),
             Encoding::F16 => f16::from_le_bytes(self.bytes[at * 2..][..2].try_into().unwrap()).to_f32(),
             Encoding::Bf16 => bf16::from_le_bytes(self.bytes[at * 2..][..2].try_into().unwrap()).to_f32(),
-            Encoding::I8 => (self.bytes[at] as i8 as i32 - zero) as f32,
-            Encoding::I4 => (signed(nibble(&self.bytes, at)) - zero) as f32,
-            Encoding::U4 => (nibble(&self.bytes, at) as i32 - zero) as f32,
+            _ => (self.unshifted(row, input) - self.zero(row, input)) as f32,
+        }
+    }
+
+    /// q
+    pub fn unshifted(&self, row: usize, input: usize) -> i32 {
+        self.whole(&self.bytes, row * self.inputs + input)
+    }
+
+    /// the zero point of an input's block
+    pub fn zero(&self, row: usize, input: usize) -> i32 {
+        self.zeros.as_ref().map_or(0, |z| self.whole(z, self.block(row, input)))
+    }
+
+    fn whole(&self, bytes: &[u8], at: usize) -> i32 {
+        let nibble = |at: usize| (bytes[at / 2] >> (4 * (at % 2)) & 15) as i32;
+        match self.encoding {
+            Encoding::I8 => bytes[at] as i8 as i32,
+            Encoding::I4 => (nibble(at) ^ 8) - 8,
+            _ => nibble(at),
         }
     }
 

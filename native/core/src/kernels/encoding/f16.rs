@@ -8,7 +8,7 @@ impl Decode for F16 {
     const BYTES: usize = 64;
     const SCALED: bool = false;
     const ZEROS: bool = false;
-    const NIBBLES: bool = false;
+    const NIBBLES: Option<u8> = None;
 
     #[inline(always)]
     unsafe fn pair<S: Lanes>(s: S, p: *const u8, _zero: f32) -> (S::F, S::F) {

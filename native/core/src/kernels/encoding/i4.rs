@@ -12,7 +12,7 @@ impl<const Z: bool> Decode for I4<Z> {
     const BYTES: usize = 16;
     const SCALED: bool = true;
     const ZEROS: bool = Z;
-    const NIBBLES: bool = true;
+    const NIBBLES: Option<u8> = Some(8);
 
     #[inline(always)]
     unsafe fn pair<S: Lanes>(s: S, p: *const u8, zero: f32) -> (S::F, S::F) {

@@ -8,7 +8,7 @@ impl<const Z: bool> Decode for I8<Z> {
     const BYTES: usize = 32;
     const SCALED: bool = true;
     const ZEROS: bool = Z;
-    const NIBBLES: bool = false;
+    const NIBBLES: Option<u8> = None;
 
     #[inline(always)]
     unsafe fn pair<S: Lanes>(s: S, p: *const u8, zero: f32) -> (S::F, S::F) {

@@ -53,16 +53,32 @@ impl Params {
         }
     }
 
+    /// The scales from a block on; after the last that `fill` was asked for they are filled up to a multiple of four.
+    #[inline(always)]
+    pub(crate) fn scales(&self, index: usize) -> *const f32 {
+        debug_assert!(index < RUN);
+        self.scale.as_ptr().wrapping_add(index).cast()
+    }
+
+    /// The zero points from a block on, in the same way.
+    #[inline(always)]
+    pub(crate) fn zeros(&self, index: usize) -> *const f32 {
+        debug_assert!(index < RUN);
+        self.zero.as_ptr().wrapping_add(index).cast()
+    }
+
     /// Blocks `first..first + count` of the tile, counted over all its rows; count is at most `RUN`.
     #[inline(always)]
     pub(crate) fn fill<S: Lanes, E: Decode>(&mut self, s: S, tile: &Tile, first: usize, count: usize) {
         if let Some((kind, bytes)) = tile.scales() {
             let size = kind.bytes();
+            let ahead = E::AHEAD * size / E::BYTES;
             let bytes = &bytes[first * size..(first + count) * size];
             let mut at = 0;
             while at < count {
                 let mut padded = [0u8; LANES * 4];
                 let mut from = bytes[at * size..].as_ptr();
+                s.prefetch(from.wrapping_add(ahead));
                 if count - at < LANES {
                     let rest = &bytes[at * size..];
                     padded[..rest.len()].copy_from_slice(rest);
@@ -88,6 +104,10 @@ impl Params {
     #[inline(always)]
     fn fill_zeros(&mut self, tile: &Tile, first: usize, count: usize) {
         let Some(bytes) = tile.zero_points() else { return };
+        let padding = count.next_multiple_of(4) - count;
+        for zero in &mut self.zero[count..count + padding] {
+            zero.write(0.0);
+        }
         for (index, zero) in (first..first + count).zip(&mut self.zero) {
             let nibble = || bytes[index / 2] >> (4 * (index % 2)) & 15;
             let value = match tile.encoding() {

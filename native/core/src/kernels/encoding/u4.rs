@@ -10,7 +10,7 @@ impl<const Z: bool> Decode for U4<Z> {
     const BYTES: usize = 16;
     const SCALED: bool = true;
     const ZEROS: bool = Z;
-    const NIBBLES: bool = true;
+    const NIBBLES: Option<u8> = Some(0);
 
     #[inline(always)]
     unsafe fn pair<S: Lanes>(s: S, p: *const u8, zero: f32) -> (S::F, S::F) {

@@ -17,11 +17,13 @@ impl Avx2 {
 
 type F = [__m256; 2];
 type I = [__m256i; 2];
+type B = [__m256i; 2];
 
 // SAFETY of every intrinsic below: the token says that the processor knows the instructions; pointers as the trait says.
 impl Lanes for Avx2 {
     type F = F;
     type I = I;
+    type B = B;
     const WIDE: bool = false;
 
     #[inline(always)]
@@ -130,6 +132,58 @@ impl Lanes for Avx2 {
                 [eight(p.add(8), table), eight(p.add(12), table)],
             )
         }
+    }
+    #[inline(always)]
+    unsafe fn load_bytes(self, p: *const u8) -> B {
+        unsafe { [_mm256_loadu_si256(p.cast()), _mm256_loadu_si256(p.add(32).cast())] }
+    }
+    #[inline(always)]
+    unsafe fn load_words(self, p: *const i32) -> I {
+        unsafe { [_mm256_loadu_si256(p.cast()), _mm256_loadu_si256(p.add(8).cast())] }
+    }
+    #[inline(always)]
+    unsafe fn load_each4(self, p: *const f32) -> F {
+        unsafe {
+            let v = _mm256_castps128_ps256(_mm_loadu_ps(p));
+            let first = _mm256_permutevar8x32_ps(v, _mm256_set_epi32(1, 1, 1, 1, 0, 0, 0, 0));
+            [first, _mm256_permutevar8x32_ps(v, _mm256_set_epi32(3, 3, 3, 3, 2, 2, 2, 2))]
+        }
+    }
+    #[inline(always)]
+    fn nibbles(self, v: B, flip: u8) -> (B, B) {
+        unsafe {
+            let (flip, low) = (_mm256_set1_epi8((flip << 4 | flip) as i8), _mm256_set1_epi8(15));
+            let v = [_mm256_xor_si256(v[0], flip), _mm256_xor_si256(v[1], flip)];
+            (
+                [_mm256_and_si256(v[0], low), _mm256_and_si256(v[1], low)],
+                [
+                    _mm256_and_si256(_mm256_srli_epi16::<4>(v[0]), low),
+                    _mm256_and_si256(_mm256_srli_epi16::<4>(v[1]), low),
+                ],
+            )
+        }
+    }
+    #[inline(always)]
+    fn dot4(self, sum: I, a: B, b: B) -> I {
+        unsafe {
+            // two products of less than 2^11 each fit 16 bits
+            let ones = _mm256_set1_epi16(1);
+            let first = _mm256_madd_epi16(_mm256_maddubs_epi16(a[0], b[0]), ones);
+            let second = _mm256_madd_epi16(_mm256_maddubs_epi16(a[1], b[1]), ones);
+            [_mm256_add_epi32(sum[0], first), _mm256_add_epi32(sum[1], second)]
+        }
+    }
+    #[inline(always)]
+    fn add_words(self, a: I, b: I) -> I {
+        unsafe { [_mm256_add_epi32(a[0], b[0]), _mm256_add_epi32(a[1], b[1])] }
+    }
+    #[inline(always)]
+    fn shl8(self, v: I) -> I {
+        unsafe { [_mm256_slli_epi32::<8>(v[0]), _mm256_slli_epi32::<8>(v[1])] }
+    }
+    #[inline(always)]
+    fn to_float(self, v: I) -> F {
+        unsafe { [_mm256_cvtepi32_ps(v[0]), _mm256_cvtepi32_ps(v[1])] }
     }
     #[inline(always)]
     fn sum(self, v: F) -> f32 {

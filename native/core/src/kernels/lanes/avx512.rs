@@ -2,13 +2,13 @@
 use super::Lanes;
 use std::arch::x86_64::*;
 
-/// Exists only where AVX-512 F, BW, DQ and VL were found.
+/// Exists only where AVX-512 F, BW, DQ, VL and VNNI were found.
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512(());
 
 impl Avx512 {
     /// # Safety
-    /// The processor must know AVX-512 F, BW, DQ and VL.
+    /// The processor must know AVX-512 F, BW, DQ, VL and VNNI.
     #[inline(always)]
     pub(crate) unsafe fn new() -> Self {
         Avx512(())
@@ -19,6 +19,7 @@ impl Avx512 {
 impl Lanes for Avx512 {
     type F = __m512;
     type I = __m512i;
+    type B = __m512i;
     const WIDE: bool = true;
 
     #[inline(always)]
@@ -121,11 +122,43 @@ impl Lanes for Avx512 {
         }
     }
     #[inline(always)]
-    fn spread(self, v: __m512) -> __m512 {
+    unsafe fn load_bytes(self, p: *const u8) -> __m512i {
+        unsafe { _mm512_loadu_si512(p.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn load_words(self, p: *const i32) -> __m512i {
+        unsafe { _mm512_loadu_si512(p.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn load_each4(self, p: *const f32) -> __m512 {
         unsafe {
-            let index = _mm512_set_epi32(15, 7, 14, 6, 13, 5, 12, 4, 11, 3, 10, 2, 9, 1, 8, 0);
-            _mm512_permutexvar_ps(index, v)
+            let index = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
+            _mm512_permutexvar_ps(index, _mm512_castps128_ps512(_mm_loadu_ps(p)))
         }
+    }
+    #[inline(always)]
+    fn nibbles(self, v: __m512i, flip: u8) -> (__m512i, __m512i) {
+        unsafe {
+            let v = _mm512_xor_si512(v, _mm512_set1_epi8((flip << 4 | flip) as i8));
+            let low = _mm512_set1_epi8(15);
+            (_mm512_and_si512(v, low), _mm512_and_si512(_mm512_srli_epi16::<4>(v), low))
+        }
+    }
+    #[inline(always)]
+    fn dot4(self, sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
+        unsafe { _mm512_dpbusd_epi32(sum, a, b) }
+    }
+    #[inline(always)]
+    fn add_words(self, a: __m512i, b: __m512i) -> __m512i {
+        unsafe { _mm512_add_epi32(a, b) }
+    }
+    #[inline(always)]
+    fn shl8(self, v: __m512i) -> __m512i {
+        unsafe { _mm512_slli_epi32::<8>(v) }
+    }
+    #[inline(always)]
+    fn to_float(self, v: __m512i) -> __m512 {
+        unsafe { _mm512_cvtepi32_ps(v) }
     }
     #[inline(always)]
     fn sum(self, v: __m512) -> f32 {

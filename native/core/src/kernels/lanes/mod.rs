@@ -15,12 +15,15 @@ pub(crate) const LANES: usize = 16;
 /// The operations; each rounds once, as IEEE 754 says, and `fma` fuses.
 ///
 /// # Safety of the pointers
-/// `load*` reads 16 elements of the named type, `load_nibbles` 16 bytes, `store*` writes 16 elements; no alignment is asked.
+/// `load*` reads 16 elements of the named type, `load_nibbles` 16 bytes, `load_bytes` 64, `load_each4` 4 float32; `store*` writes 16
+/// elements; no alignment is asked.
 pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     /// 16 float32
     type F: Copy;
     /// 16 words of 32 bits
     type I: Copy;
+    /// 64 bytes
+    type B: Copy;
     /// Whether about 30 vectors fit the registers (else about 7).
     const WIDE: bool;
 
@@ -50,14 +53,23 @@ pub(crate) trait Lanes: Copy + Send + Sync + 'static {
     unsafe fn load_f16(self, p: *const u8) -> Self::F;
     /// float as f16, to nearest even
     unsafe fn store_f16(self, p: *mut u8, v: Self::F);
-    /// 32 nibbles, low one of a byte first, each looked up in the table: elements 0 to 15 and 16 to 31, in the order of `spread`
+    /// 32 nibbles, low one of a byte first, each looked up in the table: elements 0 to 15 and 16 to 31, in an order of their own
     unsafe fn load_nibbles(self, p: *const u8, table: Self::F) -> (Self::F, Self::F);
-    /// from the order of `spread` to the natural one
+    unsafe fn load_bytes(self, p: *const u8) -> Self::B;
+    unsafe fn load_words(self, p: *const i32) -> Self::I;
+    /// lanes 4 k to 4 k + 3 hold p[k]
+    unsafe fn load_each4(self, p: *const f32) -> Self::F;
+    /// the low and the high nibble of each byte, exclusive-ored with the nibble `flip`
+    fn nibbles(self, v: Self::B, flip: u8) -> (Self::B, Self::B);
+    /// to each word of `sum` four products of bytes: those of `a` are below 16, those of `b` signed
+    fn dot4(self, sum: Self::I, a: Self::B, b: Self::B) -> Self::I;
+    /// of signed words, as all of these: wraps around
+    fn add_words(self, a: Self::I, b: Self::I) -> Self::I;
+    fn shl8(self, v: Self::I) -> Self::I;
+    /// signed words as float, to nearest even
+    fn to_float(self, v: Self::I) -> Self::F;
+    /// from the order of `load_nibbles` to the natural one
     fn natural(self, v: Self::F) -> Self::F {
-        v
-    }
-    /// from the natural order to that in which `load_nibbles` returns lanes
-    fn spread(self, v: Self::F) -> Self::F {
         v
     }
     /// the sum of the lanes, by the one tree: 8+8, 4+4, 2+2, 1+1

@@ -18,11 +18,13 @@ impl Neon {
 
 type F = [float32x4_t; 4];
 type I = [uint32x4_t; 4];
+type B = [uint8x16_t; 4];
 
 // SAFETY of every intrinsic below: the token says that the processor knows the instructions; pointers as the trait says.
 impl Lanes for Neon {
     type F = F;
     type I = I;
+    type B = B;
     const WIDE: bool = false;
 
     #[inline(always)]
@@ -123,6 +125,49 @@ impl Lanes for Neon {
             let (first, second) = Portable.load_nibbles(p, entries);
             (self.load(first.as_ptr()), self.load(second.as_ptr()))
         }
+    }
+    #[inline(always)]
+    unsafe fn load_bytes(self, p: *const u8) -> B {
+        from_fn(|i| unsafe { vld1q_u8(p.add(16 * i)) })
+    }
+    #[inline(always)]
+    unsafe fn load_words(self, p: *const i32) -> I {
+        from_fn(|i| unsafe { vld1q_u32(p.cast::<u32>().add(4 * i)) })
+    }
+    #[inline(always)]
+    unsafe fn load_each4(self, p: *const f32) -> F {
+        from_fn(|i| unsafe { vdupq_n_f32(p.add(i).read()) })
+    }
+    #[inline(always)]
+    fn nibbles(self, v: B, flip: u8) -> (B, B) {
+        unsafe {
+            let (flip, low) = (vdupq_n_u8(flip), vdupq_n_u8(15));
+            (
+                from_fn(|i| veorq_u8(vandq_u8(v[i], low), flip)),
+                from_fn(|i| veorq_u8(vshrq_n_u8::<4>(v[i]), flip)),
+            )
+        }
+    }
+    #[inline(always)]
+    fn dot4(self, sum: I, a: B, b: B) -> I {
+        from_fn(|i| unsafe {
+            // two products of less than 2^11 each fit 16 bits
+            let (a, b) = (vreinterpretq_s8_u8(a[i]), vreinterpretq_s8_u8(b[i]));
+            let (first, second) = (vmull_s8(vget_low_s8(a), vget_low_s8(b)), vmull_s8(vget_high_s8(a), vget_high_s8(b)));
+            vreinterpretq_u32_s32(vpadalq_s16(vreinterpretq_s32_u32(sum[i]), vpaddq_s16(first, second)))
+        })
+    }
+    #[inline(always)]
+    fn add_words(self, a: I, b: I) -> I {
+        from_fn(|i| unsafe { vaddq_u32(a[i], b[i]) })
+    }
+    #[inline(always)]
+    fn shl8(self, v: I) -> I {
+        from_fn(|i| unsafe { vshlq_n_u32::<8>(v[i]) })
+    }
+    #[inline(always)]
+    fn to_float(self, v: I) -> F {
+        from_fn(|i| unsafe { vcvtq_f32_s32(vreinterpretq_s32_u32(v[i])) })
     }
     #[inline(always)]
     fn sum(self, v: F) -> f32 {

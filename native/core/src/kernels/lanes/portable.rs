@@ -10,6 +10,7 @@ pub(crate) struct Portable;
 impl Lanes for Portable {
     type F = [f32; LANES];
     type I = [u32; LANES];
+    type B = [u8; 64];
     const WIDE: bool = false;
 
     #[inline(always)]
@@ -106,6 +107,43 @@ impl Lanes for Portable {
         let b = unsafe { p.cast::<[u8; 16]>().read() };
         let nibble = |i: usize| table[(b[i / 2] >> (4 * (i % 2)) & 15) as usize];
         (from_fn(nibble), from_fn(|i| nibble(i + LANES)))
+    }
+    #[inline(always)]
+    unsafe fn load_bytes(self, p: *const u8) -> Self::B {
+        // SAFETY: the caller gives 64 readable bytes.
+        unsafe { p.cast::<Self::B>().read() }
+    }
+    #[inline(always)]
+    unsafe fn load_words(self, p: *const i32) -> Self::I {
+        // SAFETY: the caller gives 16 readable words.
+        unsafe { p.cast::<Self::I>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn load_each4(self, p: *const f32) -> Self::F {
+        // SAFETY: the caller gives 4 readable f32.
+        let v = unsafe { p.cast::<[f32; 4]>().read_unaligned() };
+        from_fn(|i| v[i / 4])
+    }
+    #[inline(always)]
+    fn nibbles(self, v: Self::B, flip: u8) -> (Self::B, Self::B) {
+        (v.map(|b| b & 15 ^ flip), v.map(|b| b >> 4 ^ flip))
+    }
+    #[inline(always)]
+    fn dot4(self, sum: Self::I, a: Self::B, b: Self::B) -> Self::I {
+        let product = |i: usize| (i32::from(a[i]) * i32::from(b[i] as i8)) as u32;
+        from_fn(|i| (4 * i..4 * i + 4).fold(sum[i], |sum, at| sum.wrapping_add(product(at))))
+    }
+    #[inline(always)]
+    fn add_words(self, a: Self::I, b: Self::I) -> Self::I {
+        from_fn(|i| a[i].wrapping_add(b[i]))
+    }
+    #[inline(always)]
+    fn shl8(self, v: Self::I) -> Self::I {
+        v.map(|w| w << 8)
+    }
+    #[inline(always)]
+    fn to_float(self, v: Self::I) -> Self::F {
+        v.map(|w| w as i32 as f32)
     }
     #[inline(always)]
     fn sum(self, v: Self::F) -> f32 {

@@ -1,16 +1,18 @@
+use super::digits::{DigitRows, Digits};
 use super::Product;
 use crate::kernels::isa::Job;
 use crate::kernels::lanes::{Lanes, LANES};
 use crate::kernels::machine::Scratch;
 use crate::kernels::{Encoding, Machine, BLOCK};
+use crate::Result;
 
-/// The rows of x as kernels like them: filled up with zeros to whole blocks, and, for nibbles, in the order in which their lanes
-/// come out of the bytes. Made once a call, so that no row of weights pays for it.
+/// The rows of x as kernels like them: filled up with zeros to whole blocks, and, for nibbles, as digits. Made once a call, so
+/// that no row of weights pays for it.
 pub(crate) struct Activations<'a> {
-    plain: Rows<'a>,
-    nibbles: Option<Scratch<'a>>,
+    floats: Rows<'a>,
+    digits: Option<DigitRows<'a>>,
     pub(crate) rows: usize,
-    /// from one row to the next: whole blocks
+    /// from one row of floats to the next: whole blocks
     pub(crate) width: usize,
 }
 
@@ -20,13 +22,13 @@ enum Rows<'a> {
 }
 
 impl<'a> Activations<'a> {
-    pub(crate) fn new(machine: &'a Machine, x: &'a [f32], rows: usize, inputs: usize, products: &[Product]) -> Self {
+    pub(crate) fn new(machine: &'a Machine, x: &'a [f32], rows: usize, inputs: usize, products: &[Product]) -> Result<Self> {
         let width = inputs.next_multiple_of(BLOCK);
         let nibble = |e: Encoding| e.bits() == 4;
         let all = || products.iter().flat_map(|p| p.tiles).map(|t| nibble(t.encoding()));
         // vectors that straddle cache lines cost more than this copy
         let in_place = width == inputs && (x.as_ptr() as usize).is_multiple_of(64);
-        let plain = if in_place || all().all(|nibble| nibble) {
+        let floats = if in_place || all().all(|nibble| nibble) {
             Rows::Given(x)
         } else {
             let mut scratch = machine.scratch(rows * width);
@@ -34,37 +36,30 @@ impl<'a> Activations<'a> {
                 x,
                 inputs,
                 width,
-                spread: false,
                 out: &mut scratch,
             });
             Rows::Padded(scratch)
         };
-        let nibbles = all().any(|nibble| nibble).then(|| {
-            let mut scratch = machine.scratch(rows * width);
-            machine.found().run(Fill {
-                x,
-                inputs,
-                width,
-                spread: true,
-                out: &mut scratch,
-            });
-            scratch
-        });
-        Activations {
-            plain,
-            nibbles,
+        let nibbles = all().any(|nibble| nibble);
+        Ok(Activations {
+            floats,
+            digits: nibbles.then(|| DigitRows::new(machine, x, inputs)).transpose()?,
             rows,
             width,
-        }
+        })
     }
 
     /// (rows, width)
-    pub(crate) fn get(&self, nibbles: bool) -> &[f32] {
-        match (&self.nibbles, &self.plain) {
-            (Some(scratch), _) if nibbles => scratch,
-            (_, Rows::Given(x)) => x,
-            (_, Rows::Padded(scratch)) => scratch,
+    pub(crate) fn floats(&self) -> &[f32] {
+        match &self.floats {
+            Rows::Given(x) => x,
+            Rows::Padded(scratch) => scratch,
         }
+    }
+
+    /// (rows, spans)
+    pub(crate) fn digits(&self) -> &[Digits] {
+        self.digits.as_ref().map_or(&[], DigitRows::get)
     }
 }
 
@@ -72,7 +67,6 @@ struct Fill<'a> {
     x: &'a [f32],
     inputs: usize,
     width: usize,
-    spread: bool,
     out: &'a mut [f32],
 }
 
@@ -93,10 +87,7 @@ impl Job for Fill<'_> {
                     from = padded.as_ptr();
                 }
                 // SAFETY: 16 elements are readable at `from`; the width is a multiple of 32.
-                unsafe {
-                    let v = s.load(from);
-                    s.store(out.as_mut_ptr().add(at), if self.spread { s.spread(v) } else { v });
-                }
+                unsafe { s.store(out.as_mut_ptr().add(at), s.load(from)) };
                 at += LANES;
             }
         }

@@ -1,19 +1,25 @@
 //! Decode: a few rows of activations against weights that are read once, in one fixed order of sums.
 //!
-//! For each row and output: 16 lanes, lane l takes inputs l, l + 16, …: `acc[l] = fma(w, x, acc[l])`. With blocks, two `fma` per
-//! lane over (q - zero point) go into a zeroed partial, then `acc = fma(partial, scale, acc)`. The last block is filled up with
-//! zeros. One tree adds the lanes (8+8, 4+4, 2+2, 1+1); the bias comes last. There is never a second accumulator along the
-//! inputs: speed comes from several outputs and rows at once, so bits depend on neither.
+//! For each row and output: 16 lanes, lane l takes inputs l, l + 16, …: `acc[l] = fma(w, x, acc[l])`. Bytes: two `fma` per
+//! lane over (q - zero point) go into a zeroed partial, then `acc = fma(partial, scale, acc)`. Nibbles: x as whole multiples of
+//! one unit a block (see [`digits`]), of which lane l takes 8 in a row of each 128 inputs: their products with q are added as
+//! whole numbers, exactly, whatever the order; the sum to float, less zero point times the sum of x (one `fma`), and
+//! `acc = fma(sum, scale * unit, acc)`. What lacks to whole blocks is zeros. One tree adds the lanes (8+8, 4+4, 2+2, 1+1); the
+//! bias comes last. There is never a second accumulator along the inputs: speed comes from several outputs and rows at once, so
+//! bits depend on neither.
 
 mod activations;
-mod block;
+mod cut;
+mod digits;
+mod floats;
+mod nibbles;
 mod product;
 
 use super::encoding::{visit, Visit};
 use super::{Machine, Tile};
 use crate::{Error, Result};
 use activations::Activations;
-use block::Cut;
+use cut::Cut;
 pub use product::Product;
 pub(crate) use product::{check, cut, Output};
 use std::ops::Range;
@@ -33,7 +39,7 @@ pub fn linear(machine: &Machine, x: &[f32], rows: usize, products: &mut [Product
         )));
     }
     let Some(inputs) = check(x, rows, products)? else { return Ok(()) };
-    let x = Activations::new(machine, x, rows, inputs, products);
+    let x = Activations::new(machine, x, rows, inputs, products)?;
     let total: usize = products.iter().flat_map(|p| p.tiles).map(Tile::len_bytes).sum();
     let piece = (total / (machine.pool().threads() * 4)).clamp(PIECE.start, PIECE.end);
     let cuts = cut(products, |tile| piece / (tile.len_bytes() / tile.rows()).max(1));

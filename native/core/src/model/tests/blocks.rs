@@ -52,13 +52,16 @@ impl Fragment {
                 "scales": { "file": 0, "offset": PAGE, "dtype": "F16", "dims": [ROWS, BLOCKS] },
                 "tiles": tiles.iter().map(|&(rows, pinned)| json!({ "rows": rows, "pinned": pinned })).collect::<Vec<_>>(),
             }],
-            "caches": [], "values": 3, "head": null, "slots": 2,
-            "inputs": [{ "name": "ids", "value": 0, "kind": "i64" }],
-            "outputs": [{ "name": "out", "value": 2, "kind": "f32" }],
-            "nodes": [
-                { "run": { "op": "rows", "weight": 0 }, "inputs": [0], "outputs": [1] },
-                { "run": { "op": "linear", "weight": 0 }, "inputs": [1], "outputs": [2] },
-            ],
+            "caches": [], "slots": 2,
+            "segments": [{
+                "values": 3, "head": null,
+                "inputs": [{ "name": "ids", "value": 0, "kind": "i64" }],
+                "outputs": [{ "name": "out", "value": 2, "kind": "f32" }],
+                "nodes": [
+                    { "run": { "op": "rows", "weight": 0 }, "inputs": [0], "outputs": [1] },
+                    { "run": { "op": "linear", "weight": 0 }, "inputs": [1], "outputs": [2] },
+                ],
+            }],
         })
     }
 }

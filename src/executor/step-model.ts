@@ -1,33 +1,38 @@
 import type { Tensor } from 'onnxruntime-common'
 import { AssetError, throwIfAborted } from '../core/errors.js'
 import type { Engine, PreparedSegment } from '../engines/engine.js'
+import type { Division } from '../engines/native/divide.js'
+import { needsOf } from '../engines/native/spec.js'
 import { cutGraph, type GraphIndex } from '../graph/cut.js'
 import { shown } from '../graph/names.js'
 import { type Plan, planGraph } from '../plan/plan.js'
-import type { GatherStep, SegmentStep } from '../plan/steps.js'
+import type { GatherStep, NativeStep, SegmentStep, Step } from '../plan/steps.js'
 import type { Residency } from '../residency/residency.js'
 import { Weights } from '../residency/weights.js'
 import type { OpenAsset } from '../store/open-asset.js'
-import type { WeightCounters } from './counters.js'
+import { addCounters, type WeightCounters } from './counters.js'
 import { completeFeeds, type Values } from './feeds.js'
 import type { LoadedModel, PassOptions, Session } from './loaded-model.js'
-import { OnnxSession } from './onnx-session.js'
+import { NativeProgram, type RunOptions } from './native-program.js'
 import type { PassQueue } from './pass-queue.js'
 import { toTensor } from './plain-tensor.js'
 import type { LoadSettings } from './settings.js'
+import { StepSession } from './step-session.js'
 import { elementSize, tensorOver } from './tensors.js'
 import { WeightFiles } from './weight-files.js'
 
-/** What all models in ONNX Runtime share. */
+/** What all models share that ONNX Runtime computes, wholly or in part. */
 export interface OnnxParts {
   readonly engine: Engine
   readonly residency: Residency
   readonly queue: PassQueue
 }
 
-/** A model in ONNX Runtime: its graph cut into steps, each segment a session without weights, its weights within a budget. */
-export class OnnxModel implements LoadedModel {
-  readonly engine = 'onnx'
+/**
+ * A model whose graph is cut into steps. Those in ONNX Runtime are sessions without weights; those in the native engine,
+ * if there are any, are segments of one program, which keeps the caches of its attentions. One budget for both.
+ */
+export class StepModel implements LoadedModel {
   private computeMs = 0
   private passes = 0
   private lastYield = 0
@@ -41,81 +46,99 @@ export class OnnxModel implements LoadedModel {
     private readonly files: WeightFiles,
     private readonly prepared: Map<SegmentStep, PreparedSegment>,
     private readonly queue: PassQueue,
+    private readonly native: NativeProgram | undefined,
+    /** inputs that are caches of the native engine */
+    private readonly nativePast: ReadonlySet<string>,
   ) {
     const lastUse = new Map<string, number>()
-    for (const [at, step] of plan.steps.entries())
-      for (const name of step.kind === 'gather' ? [step.ids] : step.inputs) lastUse.set(name, at)
+    for (const [at, step] of plan.steps.entries()) for (const name of usedBy(step)) lastUse.set(name, at)
     this.lastUse = lastUse
   }
 
-  /** Prepares a graph for running within a budget. @throws AssetError 'BUDGET_TOO_SMALL' | 'BAD_INPUT' | 'ENGINE' | 'MISSING' */
+  get engine(): 'mixed' | 'onnx' {
+    return this.native ? 'mixed' : 'onnx'
+  }
+
+  /** Prepares a graph for running within a budget. @throws AssetError 'BUDGET_TOO_SMALL' | 'BAD_INPUT' | 'ENGINE' | 'MISSING' | 'CORRUPT' | 'IO' | 'ABORTED' */
   static async load(
     asset: OpenAsset,
     index: GraphIndex,
+    { segments: parts, program }: Division,
     { engine, residency, queue }: OnnxParts,
     budgetOf: (total: number) => number,
-    { onProgress, signal }: LoadSettings,
-  ): Promise<OnnxModel> {
+    settings: LoadSettings,
+  ): Promise<StepModel> {
+    const { onProgress, signal } = settings
     const files = new WeightFiles(asset, index)
-    const plan = planGraph(index, budgetOf)
+    const plan = planGraph(index, budgetOf, parts, program && needsOf(index, program))
     const prepared = new Map<SegmentStep, PreparedSegment>()
     const segments = plan.steps.filter((step): step is SegmentStep => step.kind === 'segment')
     try {
       for (const [at, step] of segments.entries()) {
-        const nodes = step.nodes.map((node) => index.nodes[node]!)
-        prepared.set(step, await engine.prepare(cutGraph(index, nodes, [...step.inputs, ...step.weights], step.outputs)))
+        prepared.set(step, await engine.prepare(cutGraph(index, step.nodes, [...step.inputs, ...step.weights], step.outputs)))
         throwIfAborted(signal, 'load the model')
         onProgress?.(at + 1, segments.length)
       }
+      const native = program && (await NativeProgram.open(asset, index, program, plan.memory.tiles, settings))
+      const past = new Set(program?.caches.flatMap(({ past }) => past))
+      const weights = new Weights(residency, plan.memory.residency, files.sources)
+      return new StepModel(asset, index, plan, weights, files, prepared, queue, native, past)
     } catch (error) {
       for (const segment of prepared.values()) await segment.release()
       throw error
     }
-    return new OnnxModel(asset, index, plan, new Weights(residency, plan.residency, files.sources), files, prepared, queue)
   }
 
   forward(given: Values, options: PassOptions): Promise<Values> {
-    return this.inTurn(given, false, options)
+    return this.queue.run(() => this.pass(() => completeFeeds(this.index, given), options))
   }
 
   session(): Session {
-    return new OnnxSession((feeds, options) => this.inTurn(feeds, true, options))
+    const index = { ...this.index, inputs: this.index.inputs.filter(({ name }) => !this.nativePast.has(name)) }
+    const native = this.native?.session()
+    const sessions = native ? [native] : []
+    return new StepSession(native, (given, past, options) =>
+      this.queue.run(() => this.pass(() => completeFeeds(index, given, past), { ...options, sessions, lastOnly: true })),
+    )
   }
 
   isResident(name: string): boolean {
-    return this.weights.isResident(name)
+    return this.weights.isResident(name) || (this.native?.isResident(name) ?? false)
   }
 
   counters(): WeightCounters {
-    const { budget, pinnedBytes, bytesPerPass } = this.plan.residency
+    const { budget, pinnedBytes, bytesPerPass } = this.plan.memory.residency
     const { computeMs, passes } = this
-    return { budgetBytes: budget, pinnedBytes, streamedBytesPerPass: bytesPerPass, ...this.weights.stats, computeMs, passes }
+    const own = { budgetBytes: budget, pinnedBytes, streamedBytesPerPass: bytesPerPass, ...this.weights.stats, computeMs, passes }
+    return this.native ? { ...addCounters(own, this.native.counters()), passes } : own
   }
 
-  private inTurn(given: Values, lastOnly: boolean, options: PassOptions): Promise<Values> {
-    return this.queue.run(() => this.pass(given, lastOnly, options))
-  }
-
-  /** `lastOnly` computes the output head for the last position of each sequence alone. */
-  private async pass(given: Values, lastOnly: boolean, { signal }: PassOptions): Promise<Values> {
+  private async pass(feeds: () => Values, options: RunOptions): Promise<Values> {
+    const { signal, lastOnly } = options
     throwIfAborted(signal, 'run the model')
-    const values = completeFeeds(this.index, given)
+    const values = feeds()
     await this.weights.beginPass()
     const keep = new Set(this.index.outputs.map(({ name }) => name))
     for (const [at, step] of this.plan.steps.entries()) {
       await this.breathe()
       throwIfAborted(signal, 'run the model')
       if (step.kind === 'gather') values.set(step.output, await this.gather(step, values.get(step.ids)!))
+      else if (step.kind === 'native') for (const [name, tensor] of await this.natively(step, values, options)) values.set(name, tensor)
       else {
         const inputs = step.inputs.map((name) => values.get(name)!)
         const narrowed = lastOnly && step === this.plan.head ? inputs.map(lastRow) : inputs
         for (const [output, tensor] of await this.compute(step, at, narrowed)) values.set(output, tensor)
       }
-      for (const name of step.kind === 'gather' ? [step.ids] : step.inputs)
-        if (this.lastUse.get(name) === at && !keep.has(name)) values.delete(name)
+      for (const name of usedBy(step)) if (this.lastUse.get(name) === at && !keep.has(name)) values.delete(name)
     }
     this.passes += 1
     return new Map([...values].filter(([name]) => keep.has(name)))
+  }
+
+  /** In a session, the caches among its inputs are not there: the session has them. */
+  private natively({ segment, inputs }: NativeStep, values: Values, options: RunOptions): Promise<Values> {
+    const feeds = inputs.flatMap((name): [string, Tensor][] => (values.has(name) ? [[name, values.get(name)!]] : []))
+    return this.native!.run(segment, new Map(feeds), options)
   }
 
   private async compute(step: SegmentStep, at: number, inputs: readonly Tensor[]): Promise<[string, Tensor][]> {
@@ -162,8 +185,13 @@ export class OnnxModel implements LoadedModel {
       await this.weights.close()
       for (const segment of this.prepared.values()) await segment.release()
       this.prepared.clear()
+      this.native?.close()
     })
   }
+}
+
+function usedBy(step: Step): readonly string[] {
+  return step.kind === 'gather' ? [step.ids] : step.inputs
 }
 
 /** (batch, sequence, width) -> (batch, 1, width): the last position of each row. */

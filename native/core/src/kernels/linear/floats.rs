@@ -1,61 +1,21 @@
 #![allow(clippy::needless_range_loop)] // closures are not always inlined, and what is not inlined lacks the instruction set
-use super::activations::Activations;
-use super::product::Output;
+use super::cut::Cut;
 use crate::kernels::encoding::{Decode, Params, RUN};
-use crate::kernels::isa::{Found, Job};
+use crate::kernels::isa::Job;
 use crate::kernels::lanes::Lanes;
 use crate::kernels::{Tile, BLOCK};
 use std::marker::PhantomData;
 use std::ops::Range;
 
-/// Some rows of a tile against all rows of x.
-pub(crate) struct Cut<'a, 'b> {
-    pub(crate) found: Found,
-    pub(crate) tile: &'a Tile<'b>,
-    pub(crate) range: Range<usize>,
-    pub(crate) x: &'a Activations<'a>,
-    pub(crate) output: &'a Output<'a>,
-}
-
-/// Outputs that all groups of x rows pass over before the next outputs are read: their weights stay in the L2 cache.
-const OUTPUTS: usize = 16;
-
-impl Cut<'_, '_> {
-    pub(crate) fn run<E: Decode>(self) {
-        let step = if self.x.rows <= 4 { self.range.len() } else { OUTPUTS };
-        for start in self.range.clone().step_by(step) {
-            let outputs = start..self.range.end.min(start + step);
-            let mut row = 0;
-            while row < self.x.rows {
-                row += match self.x.rows - row {
-                    1 => self.group::<E, 1>(row, &outputs),
-                    2 | 3 => self.group::<E, 2>(row, &outputs),
-                    _ => self.group::<E, 4>(row, &outputs),
-                };
-            }
-        }
-    }
-
-    fn group<E: Decode, const R: usize>(&self, row: usize, outputs: &Range<usize>) -> usize {
-        self.found.run(Group::<E, R> {
-            cut: self,
-            row,
-            outputs: outputs.clone(),
-            encoding: PhantomData,
-        });
-        R
-    }
-}
-
 /// R rows of x against some outputs, a few outputs at a time.
-struct Group<'a, E, const R: usize> {
-    cut: &'a Cut<'a, 'a>,
-    row: usize,
-    outputs: Range<usize>,
-    encoding: PhantomData<E>,
+pub(super) struct Floats<'a, E, const R: usize> {
+    pub(super) cut: &'a Cut<'a, 'a>,
+    pub(super) row: usize,
+    pub(super) outputs: Range<usize>,
+    pub(super) encoding: PhantomData<E>,
 }
 
-impl<E: Decode, const R: usize> Job for Group<'_, E, R> {
+impl<E: Decode, const R: usize> Job for Floats<'_, E, R> {
     type Out = ();
     #[inline(always)]
     fn run<S: Lanes>(self, s: S) {
@@ -68,26 +28,16 @@ impl<E: Decode, const R: usize> Job for Group<'_, E, R> {
     }
 }
 
-impl<E: Decode, const R: usize> Group<'_, E, R> {
+impl<E: Decode, const R: usize> Floats<'_, E, R> {
     /// As many outputs as there are whole groups of O left.
     #[inline(always)]
     fn outputs<S: Lanes, const O: usize>(&self, s: S, next: &mut usize) {
-        let Cut { tile, x, output, .. } = self.cut;
-        let x = &x.get(E::NIBBLES)[self.row * x.width..];
+        let Cut { tile, x, .. } = self.cut;
+        let x = &x.floats()[self.row * x.width..];
         while *next + O <= self.outputs.end {
             // SAFETY: the tile has the outputs, x has R rows from `row` on, filled up to whole blocks.
             let sums = unsafe { dots::<S, E, R, O>(s, tile, *next, x.as_ptr(), self.cut.x.width) };
-            for r in 0..R {
-                for o in 0..O {
-                    let at = output.first + *next + o;
-                    let sum = match output.bias {
-                        Some(bias) => sums[r][o] + bias[at],
-                        None => sums[r][o],
-                    };
-                    // SAFETY: `check` saw that y has this place; each output is in one piece of work only.
-                    unsafe { output.y.set((self.row + r) * output.stride + at, sum) };
-                }
-            }
+            self.cut.store(self.row, *next, &sums);
             *next += O;
         }
     }
@@ -137,15 +87,11 @@ unsafe fn dots<S: Lanes, E: Decode, const R: usize, const O: usize>(
     let mut sums = [[0.0; O]; R];
     for r in 0..R {
         for o in 0..O {
-            sums[r][o] = s.sum(if E::NIBBLES { s.natural(acc[r][o]) } else { acc[r][o] });
+            sums[r][o] = s.sum(acc[r][o]);
         }
     }
     sums
 }
-
-/// How far ahead of their use weights are asked for, in bytes. They go to the L2 cache: asked for the L1 cache, as many as memory
-/// can deliver at once would not leave room in the queue of that cache for what is needed now (measured: half the speed).
-const AHEAD: usize = 8192;
 
 /// `count` whole blocks of O rows, with one prefetch per cache line.
 ///
@@ -170,7 +116,7 @@ unsafe fn run<S: Lanes, E: Decode, const R: usize, const O: usize>(
         while index + unroll <= count {
             for o in 0..O {
                 for line in 0..(E::BYTES / 64).max(1) {
-                    s.prefetch(w.wrapping_add(o * row_bytes + index * E::BYTES + AHEAD + line * 64));
+                    s.prefetch(w.wrapping_add(o * row_bytes + index * E::BYTES + E::AHEAD + line * 64));
                 }
             }
             for _ in 0..unroll {

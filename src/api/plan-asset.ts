@@ -1,0 +1,141 @@
+import { parseBytes } from '../core/bytes.js'
+import { AssetError } from '../core/errors.js'
+import { LIMITS } from '../core/limits.js'
+import type { EngineChoice } from '../engines/choice.js'
+import { divide } from '../engines/native/choose.js'
+import type { Division } from '../engines/native/divide.js'
+import { needsOf, planProgram, segmentNeeds } from '../engines/native/spec.js'
+import { type GraphIndex, indexGraph } from '../graph/cut.js'
+import { parseGraph } from '../graph/parse.js'
+import { type ResidencyPlan, residencyBounds } from '../plan/pinned.js'
+import { planGraph, weightUses } from '../plan/plan.js'
+import { planSteps } from '../plan/steps.js'
+import { type TilePlan, tileBounds } from '../plan/tiles.js'
+import { besideTokenizer } from '../plan/too-small.js'
+import { diskSpeed } from '../store/disk-speed.js'
+import { openAsset } from '../store/open-asset.js'
+import type { Store } from '../store/store.js'
+import { tokenizerBytes } from '../text/tokenizer-bytes.js'
+import { openStore } from './store.js'
+
+/** A run of nodes that one engine computes. */
+export interface PlannedSegment {
+  readonly engine: 'native' | 'onnx'
+  readonly nodes: number
+  /** bytes of the weights that it uses, each once; tables of which only rows are read do not count */
+  readonly weightBytes: number
+  /** why it is not native: the first operator that the native engine doesn't know, or that it would not be worth it */
+  readonly why?: string
+}
+
+/** What a budget would mean for a model; bytes, seconds. */
+export interface MemoryPlan {
+  readonly cid: string
+  readonly engine: 'native' | 'onnx' | 'mixed'
+  /** in the order of a pass */
+  readonly segments: readonly PlannedSegment[]
+  /** all weights; in a mixed model those that both engines use are counted twice, since each holds them */
+  readonly weightBytes: number
+  readonly budget: number
+  readonly minimum: number
+  /** estimated bytes that the tokenizer takes of the budget; 0 for a small one, of which nothing is to be measured */
+  readonly tokenizerBytes: number
+  readonly pinnedBytes: number
+  readonly bytesPerToken: number
+  /** weights that are wholly in memory, and those that are read for every token, wholly or in part */
+  readonly pinned: readonly string[]
+  readonly streamed: readonly string[]
+  /** measured by reading some of this asset's own bytes, past the page cache if `diskIsDirect` */
+  readonly diskBytesPerSecond: number
+  readonly diskIsDirect: boolean
+  /** at most, if reading were all there is to do; undefined where nothing streams */
+  readonly tokensPerSecond?: number
+}
+
+/** What a plan is made for. */
+export interface PlanOptions {
+  readonly memory?: number | string | undefined
+  readonly engine?: EngineChoice | undefined
+  /** false for a model that is loaded without its tokenizer */
+  readonly tokenizer?: boolean | undefined
+  readonly store?: Store | undefined
+}
+
+/** `plan` itself. */
+export async function planAsset(cidOrPath: string, options: PlanOptions): Promise<MemoryPlan> {
+  await using asset = await openAsset(cidOrPath, async () => options.store ?? openStore())
+  const { main } = asset.manifest
+  if (!main)
+    throw new AssetError('UNSUPPORTED', `Cannot plan ${asset.where}: it has no graph; "masset doctor" lists the families that are known`)
+  const index = indexGraph(parseGraph(await asset.readFile(main, LIMITS.graph)))
+  const tokenizer = options.tokenizer === false ? 0 : tokenizerBytes(asset.manifest.files.get('tokenizer.json')?.size ?? 0)
+  const budgetOf = (total: number) => (options.memory === undefined ? total + tokenizer : parseBytes(options.memory, 'memory'))
+  const division = divide(index, options.engine ?? 'auto')
+  const memory = await besideTokenizer(tokenizer, budgetOf, (budgetOf) => memoryOf(index, division, budgetOf))
+  const disk = await diskSpeed([...asset.manifest.files.values()].map((file) => ({ path: asset.pathOf(file), size: file.size })))
+  const { bytesPerToken } = memory
+  return {
+    cid: asset.cid,
+    segments: segmentsOf(index, division),
+    ...memory,
+    budget: memory.budget + tokenizer,
+    minimum: memory.minimum + tokenizer,
+    tokenizerBytes: tokenizer,
+    diskBytesPerSecond: disk.bytesPerSecond,
+    diskIsDirect: disk.direct,
+    ...(bytesPerToken > 0 && { tokensPerSecond: disk.bytesPerSecond / bytesPerToken }),
+  }
+}
+
+type Memory = Omit<MemoryPlan, 'cid' | 'segments' | 'tokenizerBytes' | 'diskBytesPerSecond' | 'diskIsDirect' | 'tokensPerSecond'>
+
+function segmentsOf(index: GraphIndex, { segments, program }: Division): PlannedSegment[] {
+  let at = 0
+  return segments.map(({ engine, graph, why }) => {
+    const { total } =
+      engine === 'native'
+        ? tileBounds(segmentNeeds(index, program!, program!.segments[at++]!))
+        : residencyBounds(weightUses(graph, planSteps(graph)))
+    return { engine, nodes: graph.nodes.length, weightBytes: total, ...(why !== undefined && { why }) }
+  })
+}
+
+function memoryOf(index: GraphIndex, { segments, program }: Division, budgetOf: (total: number) => number): Memory {
+  if (program && segments.length === 1) {
+    const tiles = planProgram(index, program, budgetOf)
+    return { engine: 'native', ...sizes(tiles, [tiles]), ...names([ofTiles(tiles)]) }
+  }
+  const { memory } = planGraph(index, budgetOf, segments, program && needsOf(index, program))
+  const { residency, tiles } = memory
+  if (!program) return { engine: 'onnx', ...sizes(memory, [residency]), ...names([ofResidency(residency)]) }
+  return { engine: 'mixed', ...sizes(memory, [residency, tiles]), ...names([ofResidency(residency), ofTiles(tiles)]) }
+}
+
+interface Bytes {
+  readonly pinnedBytes: number
+  readonly bytesPerPass: number
+}
+
+function sizes(all: { readonly total: number; readonly budget: number; readonly minimum: number }, engines: readonly Bytes[]) {
+  const sum = (of: (bytes: Bytes) => number) => engines.reduce((total, bytes) => total + of(bytes), 0)
+  const [pinnedBytes, bytesPerToken] = [sum((bytes) => bytes.pinnedBytes), sum((bytes) => bytes.bytesPerPass)]
+  return { weightBytes: all.total, budget: all.budget, minimum: all.minimum, pinnedBytes, bytesPerToken }
+}
+
+/** Names of weights, and whether each is wholly in memory. */
+type Held = readonly (readonly [name: string, pinned: boolean])[]
+
+function ofTiles({ tiles }: TilePlan): Held {
+  return [...tiles].map(([name, tiles]) => [name, tiles.every(({ pinned }) => pinned)])
+}
+
+function ofResidency({ pinned, streamed }: ResidencyPlan): Held {
+  return [...[...pinned].map((name) => [name, true] as const), ...streamed.map(({ name }) => [name, false] as const)]
+}
+
+/** Both engines may use a weight: it streams where one of them streams it. */
+function names(engines: readonly Held[]) {
+  const streamed = new Set(engines.flat().flatMap(([name, pinned]) => (pinned ? [] : [name])))
+  const pinned = new Set(engines.flat().flatMap(([name]) => (streamed.has(name) ? [] : [name])))
+  return { pinned: [...pinned], streamed: [...streamed] }
+}

@@ -1,0 +1,169 @@
+import { availableParallelism } from 'node:os'
+import { Tensor } from 'onnxruntime-common'
+import { AssetError } from '../core/errors.js'
+import {
+  type Addon,
+  type NamedTensor,
+  type NativeAbort,
+  type NativeMachine,
+  type NativeSession,
+  nativeError,
+  type OpenedModel,
+} from '../engines/native/addon.js'
+import { findAddon } from '../engines/native/find-addon.js'
+import type { Program } from '../engines/native/program.js'
+import { needsOf, specText } from '../engines/native/spec.js'
+import type { GraphIndex } from '../graph/cut.js'
+import type { TilePlan } from '../plan/tiles.js'
+import type { OpenAsset } from '../store/open-asset.js'
+import type { WeightCounters } from './counters.js'
+import type { Values } from './feeds.js'
+import { nameFiles, openFiles } from './native-files.js'
+import type { LoadSettings } from './settings.js'
+
+const addon = () => findAddon() as Addon
+const machines = new Map<string, NativeMachine>()
+
+/** Threads are shared by all models that ask for the same. */
+function machineOf({ threads = availableParallelism(), instructionSet }: LoadSettings): NativeMachine {
+  const key = `${threads} ${instructionSet}`
+  const machine = machines.get(key) ?? new (addon().NativeMachine)(threads, instructionSet)
+  machines.set(key, machine)
+  return machine
+}
+
+/** How a segment runs. */
+export interface RunOptions {
+  /** the caches of each sequence of the batch; without any, caches are inputs and outputs */
+  readonly sessions?: readonly NativeSession[]
+  /** computes the output head for the last position of each sequence alone */
+  readonly lastOnly?: boolean
+  readonly signal?: AbortSignal | undefined
+  /** the first output of floats that is as long is written there */
+  readonly into?: Float32Array | undefined
+}
+
+/** A program that the native engine has opened: weights are read straight into it, caches appended in place. */
+export class NativeProgram {
+  private runs = 0
+  private runMs = 0
+  private closed = false
+  /** scales, and the weight whose tiles they are in */
+  private readonly scaled: ReadonlyMap<string, string>
+
+  private constructor(
+    private readonly program: Program,
+    private readonly plan: TilePlan,
+    private readonly model: OpenedModel,
+    private readonly named: (error: unknown) => AssetError,
+  ) {
+    this.scaled = new Map([...program.scales].map(([weight, scale]) => [scale, weight]))
+  }
+
+  /** Reads what stays in memory and begins to stream the rest. @throws AssetError 'BAD_INPUT' | 'CORRUPT' | 'IO' | 'ABORTED' */
+  static async open(asset: OpenAsset, index: GraphIndex, program: Program, plan: TilePlan, settings: LoadSettings): Promise<NativeProgram> {
+    const { files, sums } = await openFiles(asset, index, program)
+    const { signal, map } = settings
+    const named = (error: unknown) => nativeError(error, (message) => nameFiles(message, files, asset.where))
+    try {
+      const model = await withAbort(signal, (abort) => machineOf(settings).open(specText(index, program, plan, files), sums, abort, map))
+      return new NativeProgram(program, map ? mapped(plan, needsOf(index, program).vectorBytes) : plan, model, named)
+    } catch (error) {
+      throw named(error)
+    }
+  }
+
+  session(): NativeSession {
+    return this.model.session()
+  }
+
+  /** Runs one segment of a pass: its outputs by name. Segment 0 begins a pass, each other follows the one before it. */
+  async run(segment: number, feeds: Values, { sessions = [], lastOnly = false, signal, into }: RunOptions): Promise<Values> {
+    if (this.closed) throw new AssetError('CLOSED', 'Cannot run the model: it was closed')
+    const inputs = [...feeds].map(([name, tensor]) => toNative(name, tensor))
+    const started = performance.now()
+    try {
+      const outputs = await withAbort(signal, (abort) => this.model.run(segment, inputs, sessions, lastOnly, abort, into))
+      return new Map(outputs.map((tensor) => [tensor.name, fromNative(tensor)]))
+    } catch (error) {
+      throw this.named(error)
+    } finally {
+      this.runMs += performance.now() - started
+      this.runs += 1
+    }
+  }
+
+  /** True for a weight that is wholly in memory. */
+  isResident(name: string): boolean {
+    const tiles = this.plan.tiles.get(this.scaled.get(name) ?? name)
+    return this.program.vectors.includes(name) || (tiles?.every(({ pinned }) => pinned) ?? false)
+  }
+
+  /** Its counters; `passes` are runs of segments. */
+  counters(): WeightCounters {
+    const { budget, pinnedBytes, bytesPerPass, slots, slotBytes } = this.plan
+    const { bytesRead, diskBytes, hits, waits, waitedMs, diskIdleMs } = this.model.stats()
+    const residentBytes = this.closed ? 0 : pinnedBytes + slots * slotBytes
+    return {
+      budgetBytes: budget,
+      pinnedBytes,
+      streamedBytesPerPass: bytesPerPass,
+      residentBytes,
+      peakResidentBytes: pinnedBytes + slots * slotBytes,
+      bytesRead,
+      diskBytes,
+      hits,
+      waits,
+      waitMs: waitedMs,
+      computeMs: this.runMs - waitedMs,
+      passes: this.runs,
+      diskIdleMs,
+    }
+  }
+
+  close(): void {
+    if (this.closed) return
+    this.closed = true
+    this.model.close()
+  }
+}
+
+/** What a plan comes to where the files of its matrices are mapped: of those nothing is the model's own, nor known to be in memory. */
+function mapped(plan: TilePlan, vectors: number): TilePlan {
+  const tiles = [...plan.tiles].map(([name, list]) => [name, list.map(({ rows }) => ({ rows, pinned: false }))] as const)
+  return { ...plan, budget: vectors, pinnedBytes: vectors, tiles: new Map(tiles) }
+}
+
+/** Makes a call that a signal can stop. */
+async function withAbort<T>(signal: AbortSignal | undefined, call: (abort: NativeAbort) => Promise<T>): Promise<T> {
+  const abort = new (addon().Abort)()
+  const onAbort = () => abort.fire()
+  if (signal?.aborted) onAbort()
+  signal?.addEventListener('abort', onAbort, { once: true })
+  try {
+    return await call(abort)
+  } finally {
+    signal?.removeEventListener('abort', onAbort)
+  }
+}
+
+function toNative(name: string, tensor: Tensor): NamedTensor {
+  const dims = [...tensor.dims]
+  switch (tensor.type) {
+    case 'float32':
+      return { name, dims, f32: tensor.data as Float32Array }
+    case 'int64':
+      return { name, dims, i64: tensor.data as BigInt64Array }
+    case 'bool':
+      return { name, dims, bool: tensor.data as Uint8Array }
+    default:
+      throw new AssetError('UNSUPPORTED', `Cannot run the model natively: the input ${name} is of ${tensor.type}`)
+  }
+}
+
+function fromNative({ name, dims, f32, i64, bool }: NamedTensor): Tensor {
+  if (f32) return new Tensor('float32', f32, dims)
+  if (i64) return new Tensor('int64', i64, dims)
+  if (bool) return new Tensor('bool', bool, dims)
+  throw new AssetError('ENGINE', `Cannot run the model: its output ${name} has no data`)
+}
