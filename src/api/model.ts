@@ -15,10 +15,15 @@ import { type Trace, traceOf } from './trace.js'
 
 /** How a model is loaded. */
 export interface LoadOptions extends LongCall {
-  /** most bytes of weights in memory, such as `512MiB`; 'auto' takes three fifths of the free memory */
+  /**
+   * most bytes of weights in memory, such as `512MiB`; 'auto' takes three fifths of the free memory. A large tokenizer, which
+   * takes about twelve times the bytes of its file, is counted too: weights get what it leaves
+   */
   readonly memory?: number | string | undefined
   /** what computes: 'native' (the addon), 'onnx' (ONNX Runtime), or 'auto' (default): native wherever that can be, ONNX Runtime for the nodes that it doesn't know */
   readonly engine?: EngineChoice | undefined
+  /** false leaves the model's tokenizer out of memory: prompts are token ids then, and no text is given */
+  readonly tokenizer?: boolean | undefined
   /**
    * map the files of weights into memory instead of reading them within a budget (`memory` can't be given then): the system
    * reads what is touched and drops what it needs room for, so this process has no bound of its own, and a model that does not
@@ -172,14 +177,14 @@ export class Model implements AsyncDisposable {
  */
 export async function loadModel(cidOrPath: string, options: LoadOptions = {}): Promise<Model> {
   checkSettings(options)
-  const { memory = 'auto', engine = 'auto', map, threads, instructionSet, trace, store, signal, onProgress } = options
+  const { memory = 'auto', engine = 'auto', map, tokenizer = true, threads, instructionSet, trace, store, signal, onProgress } = options
   const bytes = memory === 'auto' ? memory : parseBytes(memory, 'memory')
   const client = joinExecutor()
   try {
     const progress = onProgress && ((done: number, total: number) => onProgress({ phase: 'load', done, total }))
     const { model, facts } = await client.call(
       'load',
-      { cidOrPath, store: store?.path, memory: bytes, engine, map, threads, instructionSet, trace: trace === true },
+      { cidOrPath, store: store?.path, memory: bytes, engine, map, tokenizer, threads, instructionSet, trace: trace === true },
       { signal, onProgress: progress },
     )
     return new Model(client, model, facts, cidOrPath, store)
@@ -189,12 +194,13 @@ export async function loadModel(cidOrPath: string, options: LoadOptions = {}): P
   }
 }
 
-function checkSettings({ store, engine, threads, memory, map, signal }: LoadOptions): void {
+function checkSettings({ store, engine, threads, memory, map, tokenizer, signal }: LoadOptions): void {
   checkChoice({ engine, threads })
   const wrong = (what: string, wanted: string) => new AssetError('BAD_USAGE', `Cannot load a model with this ${what}; give ${wanted}`)
   if (store !== undefined && typeof store?.path !== 'string') throw wrong('store', 'what openStore() resolves to')
   if (memory !== undefined && typeof memory !== 'number' && typeof memory !== 'string')
     throw wrong('memory', 'bytes, or a text such as "512MiB"')
+  if (tokenizer !== undefined && typeof tokenizer !== 'boolean') throw wrong('tokenizer', 'true or false')
   if (map !== undefined && typeof map !== 'boolean') throw wrong('map', 'true or false')
   if (map && memory !== undefined)
     throw new AssetError(

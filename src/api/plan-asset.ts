@@ -11,9 +11,11 @@ import { type ResidencyPlan, residencyBounds } from '../plan/pinned.js'
 import { planGraph, weightUses } from '../plan/plan.js'
 import { planSteps } from '../plan/steps.js'
 import { type TilePlan, tileBounds } from '../plan/tiles.js'
+import { besideTokenizer } from '../plan/too-small.js'
 import { diskSpeed } from '../store/disk-speed.js'
 import { openAsset } from '../store/open-asset.js'
 import type { Store } from '../store/store.js'
+import { tokenizerBytes } from '../text/tokenizer-bytes.js'
 import { openStore } from './store.js'
 
 /** A run of nodes that one engine computes. */
@@ -36,6 +38,8 @@ export interface MemoryPlan {
   readonly weightBytes: number
   readonly budget: number
   readonly minimum: number
+  /** estimated bytes that the tokenizer takes of the budget; 0 for a small one, of which nothing is to be measured */
+  readonly tokenizerBytes: number
   readonly pinnedBytes: number
   readonly bytesPerToken: number
   /** weights that are wholly in memory, and those that are read for every token, wholly or in part */
@@ -52,6 +56,8 @@ export interface MemoryPlan {
 export interface PlanOptions {
   readonly memory?: number | string | undefined
   readonly engine?: EngineChoice | undefined
+  /** false for a model that is loaded without its tokenizer */
+  readonly tokenizer?: boolean | undefined
   readonly store?: Store | undefined
 }
 
@@ -62,21 +68,26 @@ export async function planAsset(cidOrPath: string, options: PlanOptions): Promis
   if (!main)
     throw new AssetError('UNSUPPORTED', `Cannot plan ${asset.where}: it has no graph; "masset doctor" lists the families that are known`)
   const index = indexGraph(parseGraph(await asset.readFile(main, LIMITS.graph)))
-  const budgetOf = (total: number) => (options.memory === undefined ? total : parseBytes(options.memory, 'memory'))
+  const tokenizer = options.tokenizer === false ? 0 : tokenizerBytes(asset.manifest.files.get('tokenizer.json')?.size ?? 0)
+  const budgetOf = (total: number) => (options.memory === undefined ? total + tokenizer : parseBytes(options.memory, 'memory'))
   const division = divide(index, options.engine ?? 'auto')
-  const memory = { segments: segmentsOf(index, division), ...memoryOf(index, division, budgetOf) }
+  const memory = await besideTokenizer(tokenizer, budgetOf, (budgetOf) => memoryOf(index, division, budgetOf))
   const disk = await diskSpeed([...asset.manifest.files.values()].map((file) => ({ path: asset.pathOf(file), size: file.size })))
   const { bytesPerToken } = memory
   return {
     cid: asset.cid,
+    segments: segmentsOf(index, division),
     ...memory,
+    budget: memory.budget + tokenizer,
+    minimum: memory.minimum + tokenizer,
+    tokenizerBytes: tokenizer,
     diskBytesPerSecond: disk.bytesPerSecond,
     diskIsDirect: disk.direct,
     ...(bytesPerToken > 0 && { tokensPerSecond: disk.bytesPerSecond / bytesPerToken }),
   }
 }
 
-type Memory = Omit<MemoryPlan, 'cid' | 'segments' | 'diskBytesPerSecond' | 'diskIsDirect' | 'tokensPerSecond'>
+type Memory = Omit<MemoryPlan, 'cid' | 'segments' | 'tokenizerBytes' | 'diskBytesPerSecond' | 'diskIsDirect' | 'tokensPerSecond'>
 
 function segmentsOf(index: GraphIndex, { segments, program }: Division): PlannedSegment[] {
   let at = 0

@@ -28,6 +28,7 @@ function planText(found: MemoryPlan): string {
     table([
       ['weights', formatBytes(found.weightBytes)],
       ['budget', `${formatBytes(found.budget)} (at least ${found.minimum} bytes)`],
+      ...(found.tokenizerBytes > 0 ? [['tokenizer', `${formatBytes(found.tokenizerBytes)} of it, estimated`]] : []),
       ['engine', engineText(found)],
       [
         'pinned',

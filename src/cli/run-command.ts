@@ -74,8 +74,11 @@ export function addRunCommand(program: Command): void {
       if (options.stop?.includes('')) throw new AssetError('BAD_USAGE', 'Cannot read --stop "": give a text that is not empty')
       const { memory, map, engine, threads } = options
       const trace = options.trace !== undefined
+      // Token ids are printed as they are; only JSON has their text too.
+      const tokenizer = options.ids === undefined || options.json === true || options.stop !== undefined
       await cancellable(async (signal) => {
-        await using model = await withBar((onProgress) => loadModel(asset, { memory, map, engine, threads, trace, signal, onProgress }))
+        const how = { memory, map, tokenizer, engine, threads, trace, signal }
+        await using model = await withBar((onProgress) => loadModel(asset, { ...how, onProgress }))
         await run(model, options, signal)
       })
     })
@@ -147,9 +150,20 @@ function idsOf(text: string): number[] {
 
 /** The counters that matter, in two lines. */
 export function statsLines(stats: ModelStats): string[] {
-  const { budgetBytes, pinnedBytes, streamedBytesPerPass, peakResidentBytes, bytesRead, waitMs, computeMs, passes, tokens } = stats
+  const {
+    budgetBytes,
+    tokenizerBytes,
+    pinnedBytes,
+    streamedBytesPerPass,
+    peakResidentBytes,
+    bytesRead,
+    waitMs,
+    computeMs,
+    passes,
+    tokens,
+  } = stats
   return [
-    `memory: budget ${formatBytes(budgetBytes)}, pinned ${formatBytes(pinnedBytes)}, streamed per pass ${formatBytes(streamedBytesPerPass)}, peak ${formatBytes(peakResidentBytes)}`,
+    `memory: budget ${formatBytes(budgetBytes)}, pinned ${formatBytes(pinnedBytes)}, streamed per pass ${formatBytes(streamedBytesPerPass)}, peak ${formatBytes(peakResidentBytes)}${tokenizerBytes > 0 ? `; tokenizer about ${formatBytes(tokenizerBytes)}` : ''}`,
     `${tokens} tokens in ${passes} passes: read ${formatBytes(bytesRead)}, computed ${computeMs.toFixed(0)} ms, waited for the disk ${waitMs.toFixed(0)} ms`,
   ]
 }

@@ -17,7 +17,8 @@ export async function embed(
 ): Promise<Float32Array[]> {
   if (!model.index.outputs.some(({ name }) => name === 'sentence_embedding'))
     throw new AssetError('UNSUPPORTED', `Cannot embed with ${model.asset.where}: it is not a sentence encoder`)
-  if (!tokenizer) throw new AssetError('MISSING', `Cannot read the texts: ${model.asset.where} has no tokenizer.json`)
+  if (!tokenizer)
+    throw new AssetError('MISSING', `Cannot read the texts: ${model.asset.where} has no tokenizer.json or was loaded without it`)
   const encoded = texts.map((text, at) => ({ at, ids: tokenizer.encode(text) })).sort((a, b) => a.ids.length - b.ids.length)
   const room = positive(config, 'max_position_embeddings') ?? Number.POSITIVE_INFINITY
   const long = encoded.find(({ ids }) => ids.length > room)

@@ -102,7 +102,11 @@ function promptIds(model: LoadedModel, { tokenizer, config }: TextFiles, prompt:
   const asIds = typeof prompt !== 'string' && prompt.every((item) => typeof item === 'number')
   let ids: number[]
   if (asIds) ids = [...(prompt as readonly number[])]
-  else if (!tokenizer) throw new AssetError('MISSING', `Cannot read the prompt: ${model.asset.where} has no tokenizer.json; give token ids`)
+  else if (!tokenizer)
+    throw new AssetError(
+      'MISSING',
+      `Cannot read the prompt: ${model.asset.where} has no tokenizer.json or was loaded without it; give token ids`,
+    )
   else ids = typeof prompt === 'string' ? tokenizer.encode(prompt) : tokenizer.encode(tokenizer.render(prompt as readonly Message[]), false)
   if (ids.length === 0) throw new AssetError('BAD_INPUT', 'Cannot generate: the prompt is empty')
   const vocabulary = positive(config, 'vocab_size') ?? Number.MAX_SAFE_INTEGER

@@ -4,6 +4,7 @@ import { elementType, type GraphIndex } from '../graph/cut.js'
 import type { ValueInfoProto } from '../graph/generated/onnx_pb.js'
 import { type OpenAsset, openAsset } from '../store/open-asset.js'
 import { Store } from '../store/store.js'
+import { tokenizerBytes } from '../text/tokenizer-bytes.js'
 import { embed } from './embed.js'
 import { type Generated, generate, type TextFiles } from './generate.js'
 import { Loader } from './load.js'
@@ -16,6 +17,7 @@ interface Hosted {
   readonly model: LoadedModel
   readonly files: TextFiles
   readonly streams: Set<number>
+  readonly tokenizerBytes: number
   stateBytes: number
   tokens: number
   closed: boolean
@@ -44,16 +46,17 @@ export class Host {
 
   readonly calls: { [Name in keyof Calls]: (args: Parameters<Calls[Name]>[0], context: CallContext) => Promise<ReturnType<Calls[Name]>> } =
     {
-      load: async ({ cidOrPath, store, ...settings }, { onProgress, signal }) => {
+      load: async ({ cidOrPath, store, tokenizer, ...settings }, { onProgress, signal }) => {
         const asset = await openAsset(cidOrPath, () => Store.open(store))
         let model: LoadedModel | undefined
         try {
-          const files = await readTextFiles(asset)
-          model = await this.loader.load(asset, { ...settings, onProgress, signal })
+          const files = await readTextFiles(asset, tokenizer)
+          const bytes = files.tokenizer ? tokenizerBytes(asset.manifest.files.get('tokenizer.json')!.size) : 0
+          model = await this.loader.load(asset, { ...settings, tokenizerBytes: bytes, onProgress, signal })
           const facts = factsOf(model, files)
           throwIfAborted(signal, 'load the model')
           const id = ++this.lastId
-          this.models.set(id, { model, files, streams: new Set(), stateBytes: 0, tokens: 0, closed: false })
+          this.models.set(id, { model, files, streams: new Set(), tokenizerBytes: bytes, stateBytes: 0, tokens: 0, closed: false })
           return { model: id, facts }
         } catch (error) {
           await model?.close()
@@ -154,13 +157,13 @@ function factsOf({ asset, index }: LoadedModel, { config }: TextFiles): ModelFac
   return { cid: asset.cid, config, inputs: inputs!, outputs: outputs! }
 }
 
-async function readTextFiles(asset: OpenAsset): Promise<TextFiles> {
+async function readTextFiles(asset: OpenAsset, withTokenizer: boolean): Promise<TextFiles> {
   const { config: path } = asset.manifest
   const json = async (name: string) =>
     asset.manifest.files.has(name) ? parseJsonObject(await asset.readFile(name), `${name} of ${asset.where}`) : undefined
   const config = (path && (await json(path))) || {}
   const generation = (await json('generation_config.json')) ?? {}
-  const tokenizer = await json('tokenizer.json')
+  const tokenizer = withTokenizer ? await json('tokenizer.json') : undefined
   if (!tokenizer) return { tokenizer: undefined, config, generation }
   const templatePath = 'chat_template.jinja'
   const template = asset.manifest.files.has(templatePath) ? Buffer.from(await asset.readFile(templatePath)).toString('utf8') : undefined
@@ -178,6 +181,6 @@ function describe(index: GraphIndex, { name, type }: ValueInfoProto): GraphValue
   }
 }
 
-function statsOf({ model, stateBytes, tokens }: Hosted): ModelStats {
-  return { engine: model.engine, ...model.counters(), stateBytes, tokens }
+function statsOf({ model, tokenizerBytes, stateBytes, tokens }: Hosted): ModelStats {
+  return { engine: model.engine, ...model.counters(), tokenizerBytes, stateBytes, tokens }
 }

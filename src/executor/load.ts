@@ -6,6 +6,7 @@ import { divide } from '../engines/native/choose.js'
 import { OnnxEngine } from '../engines/onnx.js'
 import { indexGraph } from '../graph/cut.js'
 import { parseGraph } from '../graph/parse.js'
+import { besideTokenizer } from '../plan/too-small.js'
 import { Residency } from '../residency/residency.js'
 import { stateDictOf } from '../store/fragment-headers.js'
 import type { OpenAsset } from '../store/open-asset.js'
@@ -26,18 +27,27 @@ export class Loader {
     const index = indexGraph(parseGraph(await asset.readFile(main, LIMITS.graph)))
     const { memory, map = false } = settings
     // What is mapped has no budget: all of it is planned as if it stayed, and the system decides what does.
-    const budgetOf = (total: number) =>
-      map ? total : memory === 'auto' ? Math.max(1, Math.min(Math.floor(freeMemory() * 0.6), total)) : memory
+    const tokenizer = map ? 0 : (settings.tokenizerBytes ?? 0)
+    const budgetOf = (total: number) => (map ? total : memory === 'auto' ? automatic(total + tokenizer) : memory)
     const division = divide(index, settings.engine)
     const { segments, program } = division
-    if (program && segments.length === 1) return NativeModel.load(asset, index, program, budgetOf, settings)
-    if (map)
+    const native = segments.length === 1 ? program : undefined
+    if (map && !native)
       throw new AssetError(
         'UNSUPPORTED',
         `Cannot map the weights of ${asset.where}: only the native engine can, and it doesn't run all of this model; load it without map`,
       )
-    return StepModel.load(asset, index, division, this.onnx, budgetOf, settings)
+    return besideTokenizer<LoadedModel>(tokenizer, budgetOf, (budgetOf) =>
+      native
+        ? NativeModel.load(asset, index, native, budgetOf, settings)
+        : StepModel.load(asset, index, division, this.onnx, budgetOf, settings),
+    )
   }
+}
+
+/** Three fifths of the free memory, at most what is needed. */
+function automatic(needed: number): number {
+  return Math.max(1, Math.min(Math.floor(freeMemory() * 0.6), needed))
 }
 
 /** Bytes that this process may still take: those of the machine, or of the container that it is in. */

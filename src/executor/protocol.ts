@@ -26,13 +26,20 @@ export interface ModelStats extends WeightCounters {
   readonly engine: 'native' | 'onnx' | 'mixed'
   /** bytes of key-value caches of generations under way */
   readonly stateBytes: number
+  /** estimated bytes of memory that the tokenizer takes, out of the same budget; 0 for one that is small or was not loaded */
+  readonly tokenizerBytes: number
   /** tokens generated */
   readonly tokens: number
 }
 
 /** What the calling thread may ask the worker; each call carries the id of its answer. */
 export interface Calls {
-  load(args: { cidOrPath: string; store: string | undefined } & Omit<LoadSettings, 'onProgress' | 'signal'>): {
+  load(
+    args: { cidOrPath: string; store: string | undefined; tokenizer: boolean } & Omit<
+      LoadSettings,
+      'onProgress' | 'signal' | 'tokenizerBytes'
+    >,
+  ): {
     model: number
     facts: ModelFacts
   }

@@ -5,6 +5,8 @@ export interface LoadSettings {
   /** bytes of weights; 'auto' takes three fifths of the free memory, all weights at most */
   readonly memory: number | 'auto'
   readonly engine: EngineChoice
+  /** bytes of the memory that the model's tokenizer takes */
+  readonly tokenizerBytes?: number | undefined
   /** weights lie in mapped files instead of within a budget */
   readonly map?: boolean | undefined
   /** threads that compute natively; as many as the processor has when left out */
