@@ -41,7 +41,7 @@ impl Pass<'_> {
             if last_only && self.spec.head == Some(at) {
                 given[0] = last_rows(&given[0])?;
             }
-            let made = self.node(at, node, &given, sessions)?;
+            let made = self.node(at, node, given, sessions)?;
             for (&value, made) in node.outputs.iter().zip(made) {
                 values[value] = Some(made);
             }
@@ -53,7 +53,7 @@ impl Pass<'_> {
             .collect()
     }
 
-    fn node(&self, at: usize, node: &Node, given: &[Value], sessions: &mut [Session]) -> Result<Vec<Value>> {
+    fn node(&self, at: usize, node: &Node, mut given: Vec<Value>, sessions: &mut [Session]) -> Result<Vec<Value>> {
         let one = match &node.run {
             Op::Vector { index } => Value::F32(self.weights.vectors[*index].clone()),
             Op::Integers { dims, data } => Value::I64(Tensor::new(dims.clone(), data.clone())?),
@@ -61,12 +61,12 @@ impl Pass<'_> {
             Op::Rows { weight } => self.rows(*weight, given[0].i64()?)?,
             Op::Linear { weight } => self.linear(at, *weight, given[0].f32()?)?,
             Op::Conv1d { weight } => self.conv1d(at, *weight, given[0].f32()?)?,
-            Op::RmsNorm { epsilon } => self.by_rows(given, |x, y| {
+            Op::RmsNorm { epsilon } => self.by_rows(&given, |x, y| {
                 kernels::rms_norm(self.machine, x, given[1].f32()?.data(), *epsilon, y)
             })?,
             Op::LayerNorm { epsilon } => {
                 let (weight, bias) = (given[1].f32()?.data(), given[2].f32()?.data());
-                self.by_rows(given, |x, y| kernels::layer_norm(self.machine, x, weight, Some(bias), *epsilon, y))?
+                self.by_rows(&given, |x, y| kernels::layer_norm(self.machine, x, weight, Some(bias), *epsilon, y))?
             }
             Op::Rotary { heads } => self.rotary(*heads, given)?,
             Op::Attention {
@@ -81,10 +81,13 @@ impl Pass<'_> {
                     scale: *scale,
                     cache: *cache,
                 };
-                Value::F32(attend(self.machine, &how, given, sessions)?)
+                Value::F32(attend(self.machine, &how, &given, sessions)?)
             }
-            Op::Unary { f } => self.unary(*f, given[0].f32()?)?,
-            Op::Binary { f } => program::binary(*f, &given[0], &given[1])?,
+            Op::Unary { f } => self.unary(*f, given.swap_remove(0).into_f32()?)?,
+            Op::Binary { f } => {
+                let a = given.swap_remove(0);
+                program::binary(*f, a, &given[0])?
+            }
             Op::Where {} => program::choose(&given[0], &given[1], &given[2])?,
             Op::Reduce { f, axes, keep } => program::reduce(*f, &given[0], axes, *keep)?,
             Op::Cast { to } => program::cast(&given[0], *to),
@@ -139,28 +142,34 @@ impl Pass<'_> {
         Ok(Value::F32(Tensor::new(x.dims().to_vec(), y)?))
     }
 
-    fn rotary(&self, heads: usize, given: &[Value]) -> Result<Value> {
-        let (x, cos, sin) = (given[0].f32()?, given[1].f32()?, given[2].f32()?);
+    fn rotary(&self, heads: usize, mut given: Vec<Value>) -> Result<Value> {
+        let (sin, cos) = (given.swap_remove(2), given.swap_remove(1));
+        let mut x = given.swap_remove(0).into_f32()?;
         let head_dim = x.rows().1.checked_div(heads).unwrap_or(0);
-        let mut y = x.data().to_vec();
-        kernels::rotary(self.machine, &mut y, Heads { heads, head_dim }, cos.data(), sin.data())?;
-        Ok(Value::F32(Tensor::new(x.dims().to_vec(), y)?))
+        kernels::rotary(
+            self.machine,
+            x.data_mut(),
+            Heads { heads, head_dim },
+            cos.f32()?.data(),
+            sin.f32()?.data(),
+        )?;
+        Ok(Value::F32(x))
     }
 
-    fn unary(&self, f: Unary, x: &Tensor<f32>) -> Result<Value> {
-        let mut y = x.data().to_vec();
+    fn unary(&self, f: Unary, mut x: Tensor<f32>) -> Result<Value> {
+        let y = x.data_mut();
         match f {
             Unary::Cos => y.iter_mut().for_each(|x| *x = libm::cosf(*x)),
             Unary::Sin => y.iter_mut().for_each(|x| *x = libm::sinf(*x)),
             Unary::Sqrt => y.iter_mut().for_each(|x| *x = x.sqrt()),
-            Unary::Sigmoid => kernels::apply(self.machine, kernels::Unary::Sigmoid, &mut y)?,
-            Unary::Silu => kernels::apply(self.machine, kernels::Unary::Silu, &mut y)?,
-            Unary::Tanh => kernels::apply(self.machine, kernels::Unary::Tanh, &mut y)?,
-            Unary::Gelu => kernels::apply(self.machine, kernels::Unary::Gelu, &mut y)?,
-            Unary::GeluTanh => kernels::apply(self.machine, kernels::Unary::GeluTanh, &mut y)?,
-            Unary::Relu => kernels::apply(self.machine, kernels::Unary::Relu, &mut y)?,
+            Unary::Sigmoid => kernels::apply(self.machine, kernels::Unary::Sigmoid, y)?,
+            Unary::Silu => kernels::apply(self.machine, kernels::Unary::Silu, y)?,
+            Unary::Tanh => kernels::apply(self.machine, kernels::Unary::Tanh, y)?,
+            Unary::Gelu => kernels::apply(self.machine, kernels::Unary::Gelu, y)?,
+            Unary::GeluTanh => kernels::apply(self.machine, kernels::Unary::GeluTanh, y)?,
+            Unary::Relu => kernels::apply(self.machine, kernels::Unary::Relu, y)?,
         }
-        Ok(Value::F32(Tensor::new(x.dims().to_vec(), y)?))
+        Ok(Value::F32(x))
     }
 }
 
