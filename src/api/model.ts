@@ -4,6 +4,7 @@ import { parseBytes } from '../core/bytes.js'
 import { AssetError } from '../core/errors.js'
 import type { LongCall } from '../core/progress.js'
 import type { EngineChoice } from '../engines/native/choose.js'
+import { KV_CACHES, type KvCache, PRECISIONS, type Precision } from '../engines/native/exactness.js'
 import { type ExecutorClient, joinExecutor } from '../executor/client.js'
 import type { Generated, GenerateOptions, Prompt } from '../executor/generate.js'
 import type { ModelFacts, ModelStats } from '../executor/protocol.js'
@@ -22,6 +23,14 @@ export interface LoadOptions extends LongCall {
   readonly threads?: number | undefined
   /** the native engine's instructions: 'avx512', 'avx2', 'neon' or 'portable'; the best there is when left out */
   readonly instructionSet?: string | undefined
+  /**
+   * 'exact' (default): a prompt is computed in float32 throughout. 'fast': its activations are rounded before they are
+   * multiplied by weights of BF16, 8 or 4 bits, to bfloat16 or whole numbers of 8 bits, where the native engine runs on a
+   * processor with instructions for that (AVX-512 BF16, VNNI); else, and for up to 16 rows at once, it is the same as 'exact'.
+   */
+  readonly precision?: Precision | undefined
+  /** how the native engine keeps keys and values: 'f32' (default), or 'f16' in half the memory, rounded to nearest even */
+  readonly kvCache?: KvCache | undefined
   /** where to look for a CID; the default store when left out */
   readonly store?: Store | undefined
 }
@@ -155,13 +164,14 @@ export class Model implements AsyncDisposable {
 export async function loadModel(cidOrPath: string, options: LoadOptions = {}): Promise<Model> {
   checkSettings(options)
   const { memory = 'auto', engine = 'auto', threads, instructionSet, store, signal, onProgress } = options
+  const { precision = 'exact', kvCache = 'f32' } = options
   const bytes = memory === 'auto' ? memory : parseBytes(memory, 'memory')
   const client = joinExecutor()
   try {
     const progress = onProgress && ((done: number, total: number) => onProgress({ phase: 'load', done, total }))
     const { model, facts } = await client.call(
       'load',
-      { cidOrPath, store: store?.path, memory: bytes, engine, threads, instructionSet },
+      { cidOrPath, store: store?.path, memory: bytes, engine, threads, instructionSet, precision, kvCache },
       { signal, onProgress: progress },
     )
     return new Model(client, model, facts, cidOrPath, store)
@@ -171,12 +181,14 @@ export async function loadModel(cidOrPath: string, options: LoadOptions = {}): P
   }
 }
 
-function checkSettings({ store, engine, threads, memory, signal }: LoadOptions): void {
+function checkSettings({ store, engine, threads, memory, signal, precision = 'exact', kvCache = 'f32' }: LoadOptions): void {
   const wrong = (what: string, wanted: string) => new AssetError('BAD_USAGE', `Cannot load a model with this ${what}; give ${wanted}`)
   if (store !== undefined && typeof store?.path !== 'string') throw wrong('store', 'what openStore() resolves to')
   if (engine !== undefined && !['auto', 'native', 'onnx'].includes(engine)) throw wrong('engine', "'auto', 'native' or 'onnx'")
   if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= 256))
     throw wrong('threads', 'a whole number from 1 to 256')
+  if (!PRECISIONS.includes(precision)) throw wrong('precision', "'exact' or 'fast'")
+  if (!KV_CACHES.includes(kvCache)) throw wrong('kvCache', "'f32' or 'f16'")
   if (memory !== undefined && typeof memory !== 'number' && typeof memory !== 'string')
     throw wrong('memory', 'bytes, or a text such as "512MiB"')
   if (signal !== undefined && !(signal instanceof AbortSignal)) throw wrong('signal', 'an AbortSignal')

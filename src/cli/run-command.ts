@@ -4,6 +4,7 @@ import { formatBytes } from '../core/bytes.js'
 import { AssetError } from '../core/errors.js'
 import { harmless } from '../core/one-line.js'
 import type { EngineChoice } from '../engines/native/choose.js'
+import type { KvCache, Precision } from '../engines/native/exactness.js'
 import { cancellable } from './cancel.js'
 import { engineOption } from './engine-option.js'
 import { numberOption, wholeOption } from './number-option.js'
@@ -24,6 +25,8 @@ interface RunOptions {
   readonly memory?: string
   readonly engine: EngineChoice
   readonly threads?: number
+  readonly precision?: Precision
+  readonly kvCache?: KvCache
   readonly stats?: boolean
   readonly json?: boolean
 }
@@ -56,6 +59,8 @@ export function addRunCommand(program: Command): void {
     .option('--memory <size>', 'most bytes of weights in memory, such as 512MiB')
     .addOption(engineOption())
     .option('--threads <n>', 'threads that compute in the native engine', wholeOption('threads', 1, 1024))
+    .option('--precision <name>', 'how a prompt is computed natively: exact (the default), or fast where the processor can')
+    .option('--kv-cache <type>', 'how keys and values are kept natively: f32 (the default), or f16 in half the memory')
     .option('--stats', 'print what it took, to stderr')
     .option('--json', 'print JSON')
     .addHelpText(
@@ -67,9 +72,11 @@ export function addRunCommand(program: Command): void {
       if (given.length !== 1)
         throw new AssetError('BAD_USAGE', 'Cannot run without knowing on what: give one of --prompt, --message, --ids or --embed')
       if (options.stop?.includes('')) throw new AssetError('BAD_USAGE', 'Cannot read --stop "": give a text that is not empty')
-      const { memory, engine, threads } = options
+      const { memory, engine, threads, precision, kvCache } = options
       await cancellable(async (signal) => {
-        await using model = await withBar((onProgress) => loadModel(asset, { memory, engine, threads, signal, onProgress }))
+        await using model = await withBar((onProgress) =>
+          loadModel(asset, { memory, engine, threads, precision, kvCache, signal, onProgress }),
+        )
         await run(model, options, signal)
       })
     })

@@ -169,5 +169,5 @@ function describe(index: GraphIndex, { name, type }: ValueInfoProto): GraphValue
 }
 
 function statsOf({ model, stateBytes, tokens }: Hosted): ModelStats {
-  return { engine: model.engine, ...model.counters(), stateBytes, tokens }
+  return { engine: model.engine, ...model.exactness, ...model.counters(), stateBytes, tokens }
 }

@@ -1,3 +1,4 @@
+import type { Exactness } from '../engines/native/exactness.js'
 import type { GraphIndex } from '../graph/cut.js'
 import type { OpenAsset } from '../store/open-asset.js'
 import type { WeightCounters } from './counters.js'
@@ -22,6 +23,8 @@ export interface LoadedModel {
   readonly asset: OpenAsset
   readonly index: GraphIndex
   readonly engine: 'native' | 'onnx'
+  /** how it computes, whatever was asked for */
+  readonly exactness: Exactness
   /** One forward pass: graph inputs by name in, graph outputs by name out. @throws AssetError 'BAD_INPUT' | 'CORRUPT' | 'ENGINE' | 'ABORTED' */
   forward(given: Values, options: PassOptions): Promise<Values>
   session(): Session

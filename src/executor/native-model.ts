@@ -11,6 +11,7 @@ import {
   nativeError,
   type OpenedModel,
 } from '../engines/native/addon.js'
+import type { Exactness } from '../engines/native/exactness.js'
 import type { Program } from '../engines/native/program.js'
 import { type NativeFile, planProgram, specText } from '../engines/native/spec.js'
 import type { GraphIndex } from '../graph/cut.js'
@@ -57,6 +58,7 @@ export class NativeModel implements LoadedModel {
     private readonly program: Program,
     private readonly plan: TilePlan,
     private readonly model: OpenedModel,
+    readonly exactness: Exactness,
     private readonly named: (error: unknown) => AssetError,
   ) {
     this.scaled = new Map([...program.scales].map(([weight, scale]) => [scale, weight]))
@@ -75,9 +77,10 @@ export class NativeModel implements LoadedModel {
     const named = (error: unknown) => nativeError(error, (message) => nameFiles(message, files, asset.where))
     try {
       const model = await withAbort(settings.signal, (abort) =>
-        machineOf(settings).open(specText(index, program, plan, files), sums, abort),
+        machineOf(settings).open(specText(index, program, plan, files, settings), sums, abort),
       )
-      return new NativeModel(asset, index, program, plan, model, named)
+      const exactness: Exactness = { precision: model.fast ? 'fast' : 'exact', kvCache: settings.kvCache }
+      return new NativeModel(asset, index, program, plan, model, exactness, named)
     } catch (error) {
       throw named(error)
     }

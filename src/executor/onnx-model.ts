@@ -27,6 +27,7 @@ export interface OnnxParts {
 /** A model in ONNX Runtime: its graph cut into steps, each segment a session without weights, its weights within a budget. */
 export class OnnxModel implements LoadedModel {
   readonly engine = 'onnx'
+  readonly exactness = { precision: 'exact', kvCache: 'f32' } as const
   private computeMs = 0
   private passes = 0
   private lastYield = 0

@@ -1,4 +1,5 @@
 import type { ErrorCode } from '../core/errors.js'
+import type { KvCache, Precision } from '../engines/native/exactness.js'
 import type { WeightCounters } from './counters.js'
 import type { Generated, GenerateOptions, Prompt } from './generate.js'
 import type { LoadSettings } from './settings.js'
@@ -23,6 +24,10 @@ export interface ModelFacts {
 export interface ModelStats extends WeightCounters {
   /** what computes it */
   readonly engine: 'native' | 'onnx'
+  /** how prompts are computed: 'fast' only where that was asked for and rounds anything, with these weights on this processor */
+  readonly precision: Precision
+  /** how keys and values are kept */
+  readonly kvCache: KvCache
   /** bytes of key-value caches of generations under way */
   readonly stateBytes: number
   /** tokens generated */

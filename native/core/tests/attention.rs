@@ -153,6 +153,28 @@ proptest! {
     }
 
     #[test]
+    fn halves_are_rounded_to_nearest_even_whatever_the_number(values in proptest::collection::vec(any::<u32>(), 40), near in -20i32..20) {
+        // any bits, and what lies about the largest half and the smallest
+        let mut v: Vec<f32> = values.into_iter().map(f32::from_bits).filter(|v| !v.is_nan()).collect();
+        for edge in [65504f32, 65520.0, 6.0e-8, 2.98e-8, 6.1e-5] {
+            v.push(f32::from_bits(edge.to_bits().wrapping_add_signed(near)));
+        }
+        let heads = Heads { heads: 1, head_dim: v.len() };
+        for isa in isas() {
+            let machine = Machine::new(isa, 1).unwrap();
+            let mut cache = KvCache::new(heads, CacheType::F16).unwrap();
+            let zeros = vec![0f32; v.len()];
+            cache.append(&machine, &zeros, &v).unwrap();
+            // one position has all the weight
+            let mut out = zeros.clone();
+            attention(&machine, &cache, &plain(1, 0), &zeros, 1, &mut out).unwrap();
+            for (out, v) in out.iter().zip(&v) {
+                prop_assert!(*out == f16::from_f32(*v).to_f32(), "{:?}: {} of {}", isa, out, v);
+            }
+        }
+    }
+
+    #[test]
     fn hostile_numbers_are_errors_never_panics(
         heads in any::<usize>(), head_dim in any::<usize>(), small in any::<bool>(), k in 0usize..60, rows in any::<usize>(),
         first in any::<usize>(), window in proptest::option::of(any::<usize>()), q in 0usize..60, mask in 0usize..60,

@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use masset_core::kernels::{Isa, Machine};
+use masset_core::kernels::{Isa, Machine, Precision};
 use masset_core::model::{Model, Session, Spec};
 use masset_core::program::Value;
 use masset_core::{Error, Result};
@@ -109,6 +109,12 @@ pub struct NativeStats {
 
 #[napi]
 impl NativeModel {
+    /// Whether prompts are rounded: that was asked for, and changes anything with these weights on this machine.
+    #[napi(getter)]
+    pub fn fast(&self) -> bool {
+        self.0.precision() == Precision::Fast
+    }
+
     /// The caches of one sequence, empty.
     #[napi]
     pub fn session(&self) -> napi::Result<NativeSession> {

@@ -36,6 +36,8 @@ export interface NativeStats {
 
 /** A model opened by the addon. */
 export interface OpenedModel {
+  /** prompts are rounded: that was asked for, and changes anything with these weights on this machine */
+  readonly fast: boolean
   session(): NativeSession
   run(inputs: readonly NamedTensor[], sessions: readonly NativeSession[], lastOnly: boolean, abort: NativeAbort): Promise<NamedTensor[]>
   stats(): NativeStats

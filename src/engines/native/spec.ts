@@ -3,6 +3,7 @@ import type { GraphIndex, Weight } from '../../graph/cut.js'
 import { TensorProto_DataType as DataType } from '../../graph/generated/onnx_pb.js'
 import { shown } from '../../graph/names.js'
 import { type MatrixUse, matrixBytes, planTiles, type RowRun, type TilePlan } from '../../plan/tiles.js'
+import type { Exactness } from './exactness.js'
 import type { Program } from './program.js'
 
 const DTYPES = new Map<number, string>([
@@ -53,7 +54,13 @@ export function planProgram(index: GraphIndex, program: Program, budgetOf: (tota
 }
 
 /** The plan as the addon reads it: native/core/src/model/spec.rs. `files` are the fragments by their place in the asset. */
-export function specText(index: GraphIndex, program: Program, plan: TilePlan, files: ReadonlyMap<string, NativeFile>): string {
+export function specText(
+  index: GraphIndex,
+  program: Program,
+  plan: TilePlan,
+  files: ReadonlyMap<string, NativeFile>,
+  { precision, kvCache }: Exactness,
+): string {
   const places = new Map([...files.keys()].map((location, at) => [location, at]))
   const stored = (name: string) => {
     const { tensor, data } = index.weights.get(name) as Weight
@@ -75,5 +82,7 @@ export function specText(index: GraphIndex, program: Program, plan: TilePlan, fi
     nodes,
     head: head ?? null,
     slots: plan.slots,
+    kvCache,
+    precision,
   })
 }

@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::kernels::Machine;
+use crate::kernels::{self, Machine, Precision};
 use crate::program::{Op, Value};
 use crate::reading::Stream;
 use crate::{Code, Error, Result};
@@ -79,7 +79,7 @@ impl Model {
     /// # Errors
     /// `BadInput` for a shape that no cache can have.
     pub fn session(&self) -> Result<Session> {
-        Session::new(&self.spec.caches, false)
+        Session::new(&self.spec.caches, self.spec.kv_cache, false)
     }
 
     /// One pass: all outputs by name. `sessions` are those of the sequences of the batch, in order; none for a model without
@@ -120,6 +120,16 @@ impl Model {
     /// The shapes of its caches.
     pub fn caches(&self) -> &[CacheShape] {
         &self.spec.caches
+    }
+
+    /// How prompts are computed: `Fast` only if that was asked for and rounds anything with these weights on this machine.
+    pub fn precision(&self) -> Precision {
+        let rounds = |weight: &Weight| kernels::rounds(&self.machine, weight.stored.dtype.encoding(), self.spec.precision);
+        if self.spec.weights.iter().any(rounds) {
+            Precision::Fast
+        } else {
+            Precision::Exact
+        }
     }
 
     /// What was read and waited for so far.

@@ -19,15 +19,12 @@ struct Record {
 
 impl Session {
     /// `recorded`: what goes in can be exported again.
-    pub(crate) fn new(shapes: &[CacheShape], recorded: bool) -> Result<Self> {
+    pub(crate) fn new(shapes: &[CacheShape], kind: CacheType, recorded: bool) -> Result<Self> {
         let heads = |shape: &CacheShape| Heads {
             heads: shape.kv_heads,
             head_dim: shape.head_dim,
         };
-        let caches = shapes
-            .iter()
-            .map(|shape| KvCache::new(heads(shape), CacheType::F32))
-            .collect::<Result<_>>()?;
+        let caches = shapes.iter().map(|shape| KvCache::new(heads(shape), kind)).collect::<Result<_>>()?;
         let record = recorded.then(|| shapes.iter().map(|_| Record::default()).collect());
         Ok(Self { caches, record })
     }

@@ -1,5 +1,6 @@
 use serde::Deserialize;
 
+use crate::kernels::{CacheType, Precision};
 use crate::program::{Kind, Op};
 
 /// All that a model is made of, as the caller planned it; every number in it is checked again here.
@@ -26,6 +27,10 @@ pub struct Spec {
     pub head: Option<usize>,
     /// memory for streamed tiles, each slot large enough for any of them
     pub slots: usize,
+    /// how the caches of sessions keep keys and values
+    pub kv_cache: CacheType,
+    /// how exactly many rows at once are multiplied
+    pub precision: Precision,
 }
 
 /// One fragment.

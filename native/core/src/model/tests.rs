@@ -38,7 +38,7 @@ fn spec(file: &tempfile::NamedTempFile, tiles: &[(usize, bool)]) -> Json {
             "scales": null,
             "tiles": tiles.iter().map(|&(rows, pinned)| json!({ "rows": rows, "pinned": pinned })).collect::<Vec<_>>(),
         }],
-        "caches": [], "values": 5, "head": 3, "slots": 2,
+        "caches": [], "values": 5, "head": 3, "slots": 2, "kvCache": "f32", "precision": "exact",
         "inputs": [{ "name": "ids", "value": 0, "kind": "i64" }],
         "outputs": [{ "name": "out", "value": 4, "kind": "f32" }],
         "nodes": [

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::matrix::{Matrix, RowBytes};
 use super::pinned::{Key, Pinned};
 use super::spec::{Spec, Stored, Weight};
-use crate::kernels::{self, Machine, Tile};
+use crate::kernels::{self, Machine, Precision, Tile};
 use crate::program::{elements, Op, Tensor};
 use crate::reading::{FileSpec, Lease, Read, Reader, Region, Stream, Wait, DEFAULT_THREADS, PAGE};
 use crate::{Code, Error, Result};
@@ -17,6 +17,7 @@ const HIT: Duration = Duration::from_micros(50);
 /// The weights of one model: small ones and pinned tiles in memory, the others streamed in the order of the pass.
 pub struct Weights {
     pub(super) reader: Arc<Reader>,
+    pub(super) precision: Precision,
     firsts: Vec<usize>,
     pub vectors: Vec<Tensor<f32>>,
     matrices: Vec<(Matrix, Arc<Pinned>)>,
@@ -57,6 +58,7 @@ impl Weights {
             stream: None,
             places: Vec::with_capacity(spec.nodes.len()),
             leases: Mutex::default(),
+            precision: spec.precision,
             reader,
         };
         for stored in &spec.vectors {

@@ -15,7 +15,8 @@ impl Model {
             return self.run(inputs, &mut [], last_only, abort);
         };
         let batch = given(inputs, &first.past[0])?.dims().first().copied().unwrap_or(0);
-        let mut sessions = (0..batch).map(|_| Session::new(self.caches(), true)).collect::<Result<Vec<_>>>()?;
+        let session = |_| Session::new(self.caches(), self.spec.kv_cache, true);
+        let mut sessions = (0..batch).map(session).collect::<Result<Vec<_>>>()?;
         for (cache, shape) in self.caches().iter().enumerate() {
             let (keys, values) = (given(inputs, &shape.past[0])?, given(inputs, &shape.past[1])?);
             let [_, _, positions, _] = *keys.dims() else {

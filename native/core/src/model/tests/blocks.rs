@@ -52,7 +52,7 @@ impl Fragment {
                 "scales": { "file": 0, "offset": PAGE, "dtype": "F16", "dims": [ROWS, BLOCKS] },
                 "tiles": tiles.iter().map(|&(rows, pinned)| json!({ "rows": rows, "pinned": pinned })).collect::<Vec<_>>(),
             }],
-            "caches": [], "values": 3, "head": null, "slots": 2,
+            "caches": [], "values": 3, "head": null, "slots": 2, "kvCache": "f32", "precision": "exact",
             "inputs": [{ "name": "ids", "value": 0, "kind": "i64" }],
             "outputs": [{ "name": "out", "value": 2, "kind": "f32" }],
             "nodes": [
