@@ -13,6 +13,8 @@ export interface PassOptions {
 export interface Session {
   /** bytes that it takes */
   readonly bytes: number
+  /** takes in `ids` after what was there before, when nobody needs their logits */
+  extend(ids: readonly number[], options: PassOptions): Promise<void>
   /** one pass over `ids` after what was there before; resolves to the logits (vocabulary) of the last position */
   pass(ids: readonly number[], options: PassOptions): Promise<Float32Array>
   free(): void

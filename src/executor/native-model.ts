@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os'
 import { Tensor } from 'onnxruntime-common'
 import { AssetError } from '../core/errors.js'
+import type { Logits } from '../engines/engine.js'
 import {
   type Addon,
   findAddon,
@@ -88,7 +89,7 @@ export class NativeModel implements LoadedModel {
 
   async forward(given: Values, options: PassOptions): Promise<Values> {
     const feeds = [...completeFeeds(this.index, given)].map(([name, tensor]) => toNative(name, tensor))
-    const outputs = await this.turns.pass(() => this.run(feeds, [], false, options))
+    const outputs = await this.turns.pass(() => this.run(feeds, [], 'all', options))
     return new Map(outputs.map((tensor) => [tensor.name, fromNative(tensor)]))
   }
 
@@ -98,21 +99,33 @@ export class NativeModel implements LoadedModel {
       if (ids.length === 1 && session.length > 0) return this.turns.step(session, ids[0]!, signal)
       return (await this.turns.pass(() => this.next([session], [ids], signal)))[0]!
     }
+    const extend = async (ids: readonly number[], options: PassOptions) => {
+      await this.turns.pass(() => this.run(this.feeds([session], [ids]), [session], 'none', options))
+    }
     return {
       get bytes() {
         return session.bytes
       },
+      extend,
       pass,
       free: () => session.free(),
     }
   }
 
-  /** The last logits of each sequence after `rows` of new tokens, as many for each; shorter sequences count as padded on the left. */
+  /** The last logits of each sequence after `rows` of new tokens, as many for each. */
   private async next(
     sessions: readonly NativeSession[],
     rows: readonly (readonly number[])[],
     signal?: AbortSignal,
   ): Promise<Float32Array[]> {
+    const outputs = await this.run(this.feeds(sessions, rows), sessions, 'last', { signal })
+    const logits = outputs.find(({ name }) => name === 'logits')
+    const all = lastLogits(logits && fromNative(logits), rows.length)
+    return rows.map((_, row) => all.subarray((row * all.length) / rows.length, ((row + 1) * all.length) / rows.length))
+  }
+
+  /** What the graph is given for `rows` of new tokens of sequences; shorter sequences count as padded on the left. */
+  private feeds(sessions: readonly NativeSession[], rows: readonly (readonly number[])[]): NamedTensor[] {
     const count = rows[0]!.length
     const pasts = sessions.map(({ length }) => length)
     const total = Math.max(...pasts) + count
@@ -124,22 +137,23 @@ export class NativeModel implements LoadedModel {
       position_ids: () => each(count, (row, column) => pasts[row]! + column),
       token_type_ids: () => each(count, () => 0),
     }
-    const feeds = this.program.inputs.map(({ name }): NamedTensor => {
+    return this.program.inputs.map(({ name }): NamedTensor => {
       const data = Object.hasOwn(made, name) ? made[name]!() : undefined
       if (!data) throw new AssetError('UNSUPPORTED', `Cannot generate: the model has the input ${name}`)
       return { name, dims: [rows.length, data.length / rows.length], i64: data }
     })
-    const outputs = await this.run(feeds, [...sessions], true, { signal })
-    const logits = outputs.find(({ name }) => name === 'logits')
-    const all = lastLogits(logits && fromNative(logits), rows.length)
-    return rows.map((_, row) => all.subarray((row * all.length) / rows.length, ((row + 1) * all.length) / rows.length))
   }
 
-  private async run(feeds: NamedTensor[], sessions: NativeSession[], lastOnly: boolean, { signal }: PassOptions): Promise<NamedTensor[]> {
+  private async run(
+    feeds: NamedTensor[],
+    sessions: readonly NativeSession[],
+    logits: Logits,
+    { signal }: PassOptions,
+  ): Promise<NamedTensor[]> {
     if (this.closed) throw new AssetError('CLOSED', 'Cannot run the model: it was closed')
     const started = performance.now()
     try {
-      return await withAbort(signal, (abort) => this.model.run(feeds, sessions, lastOnly, abort))
+      return await withAbort(signal, (abort) => this.model.run(feeds, sessions, logits, abort))
     } catch (error) {
       throw this.named(error)
     } finally {

@@ -1,6 +1,6 @@
 import type { Tensor } from 'onnxruntime-common'
 import { AssetError, throwIfAborted } from '../core/errors.js'
-import type { Engine, PreparedSegment } from '../engines/engine.js'
+import type { Engine, Logits, PreparedSegment } from '../engines/engine.js'
 import { cutGraph, type GraphIndex } from '../graph/cut.js'
 import { shown } from '../graph/names.js'
 import { type Plan, planGraph } from '../plan/plan.js'
@@ -75,11 +75,11 @@ export class OnnxModel implements LoadedModel {
   }
 
   forward(given: Values, options: PassOptions): Promise<Values> {
-    return this.inTurn(given, false, options)
+    return this.inTurn(given, 'all', options)
   }
 
   session(): Session {
-    return new OnnxSession((feeds, options) => this.inTurn(feeds, true, options))
+    return new OnnxSession((feeds, logits, options) => this.inTurn(feeds, logits, options))
   }
 
   isResident(name: string): boolean {
@@ -92,12 +92,12 @@ export class OnnxModel implements LoadedModel {
     return { budgetBytes: budget, pinnedBytes, streamedBytesPerPass: bytesPerPass, ...this.weights.stats, computeMs, passes }
   }
 
-  private inTurn(given: Values, lastOnly: boolean, options: PassOptions): Promise<Values> {
-    return this.queue.run(() => this.pass(given, lastOnly, options))
+  private inTurn(given: Values, logits: Logits, options: PassOptions): Promise<Values> {
+    return this.queue.run(() => this.pass(given, logits, options))
   }
 
-  /** `lastOnly` computes the output head for the last position of each sequence alone. */
-  private async pass(given: Values, lastOnly: boolean, { signal }: PassOptions): Promise<Values> {
+  /** `logits` says for which positions of each sequence the output head is computed. */
+  private async pass(given: Values, logits: Logits, { signal }: PassOptions): Promise<Values> {
     throwIfAborted(signal, 'run the model')
     const values = completeFeeds(this.index, given)
     await this.weights.beginPass()
@@ -105,10 +105,11 @@ export class OnnxModel implements LoadedModel {
     for (const [at, step] of this.plan.steps.entries()) {
       await this.breathe()
       throwIfAborted(signal, 'run the model')
+      if (logits === 'none' && step === this.plan.head && at + 1 === this.plan.steps.length) break
       if (step.kind === 'gather') values.set(step.output, await this.gather(step, values.get(step.ids)!))
       else {
         const inputs = step.inputs.map((name) => values.get(name)!)
-        const narrowed = lastOnly && step === this.plan.head ? inputs.map(lastRow) : inputs
+        const narrowed = logits === 'last' && step === this.plan.head ? inputs.map(lastRow) : inputs
         for (const [output, tensor] of await this.compute(step, at, narrowed)) values.set(output, tensor)
       }
       for (const name of step.kind === 'gather' ? [step.ids] : step.inputs)

@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use masset_core::kernels::{Isa, Machine, Precision};
-use masset_core::model::{Model, Session, Spec};
+use masset_core::model::{self, Model, Session, Spec};
 use masset_core::program::Value;
 use masset_core::{Error, Result};
 use napi::bindgen_prelude::{AsyncTask, Uint32Array};
@@ -92,6 +92,24 @@ impl NativeSession {
     }
 }
 
+/// For which positions a pass computes the output head: all, the last of each sequence, or none.
+#[napi(string_enum = "lowercase")]
+pub enum Logits {
+    All,
+    Last,
+    None,
+}
+
+impl From<Logits> for model::Logits {
+    fn from(logits: Logits) -> Self {
+        match logits {
+            Logits::All => Self::All,
+            Logits::Last => Self::Last,
+            Logits::None => Self::None,
+        }
+    }
+}
+
 /// A model, ready to run.
 #[napi]
 pub struct NativeModel(Arc<Model>);
@@ -128,7 +146,7 @@ impl NativeModel {
         &self,
         inputs: Vec<NamedTensor>,
         sessions: Vec<&NativeSession>,
-        last_only: bool,
+        logits: Logits,
         abort: &Abort,
     ) -> napi::Result<AsyncTask<Run>> {
         let values = inputs.into_iter().map(|tensor| Ok((value_of(&tensor)?, tensor.name)));
@@ -141,7 +159,7 @@ impl NativeModel {
             model: self.0.clone(),
             inputs,
             sessions,
-            last_only,
+            logits: logits.into(),
             abort: abort.0.clone(),
         }))
     }
@@ -224,21 +242,21 @@ pub struct Run {
     model: Arc<Model>,
     inputs: std::collections::HashMap<String, Value>,
     sessions: Vec<Arc<Mutex<Place>>>,
-    last_only: bool,
+    logits: model::Logits,
     abort: Arc<AtomicBool>,
 }
 
 impl Run {
     fn pass(&self) -> Result<Vec<(String, Value)>> {
         if self.sessions.is_empty() {
-            return self.model.run_whole(&self.inputs, self.last_only, &self.abort);
+            return self.model.run_whole(&self.inputs, self.logits, &self.abort);
         }
         let mut taken = Vec::with_capacity(self.sessions.len());
         let outcome = self.sessions.iter().try_for_each(|place| {
             taken.push(lock(place).take()?);
             Ok(())
         });
-        let outcome = outcome.and_then(|()| self.model.run(&self.inputs, &mut taken, self.last_only, &self.abort));
+        let outcome = outcome.and_then(|()| self.model.run(&self.inputs, &mut taken, self.logits, &self.abort));
         for (place, session) in self.sessions.iter().zip(taken) {
             lock(place).give_back(session);
         }

@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module'
 import { AssetError, type ErrorCode } from '../../core/errors.js'
+import type { Logits } from '../engine.js'
 
 /** A tensor on its way to or from the addon; exactly one of the lists is there. */
 export interface NamedTensor {
@@ -39,7 +40,7 @@ export interface OpenedModel {
   /** prompts are rounded: that was asked for, and changes anything with these weights on this machine */
   readonly fast: boolean
   session(): NativeSession
-  run(inputs: readonly NamedTensor[], sessions: readonly NativeSession[], lastOnly: boolean, abort: NativeAbort): Promise<NamedTensor[]>
+  run(inputs: readonly NamedTensor[], sessions: readonly NativeSession[], logits: Logits, abort: NativeAbort): Promise<NamedTensor[]>
   stats(): NativeStats
   close(): void
 }

@@ -40,6 +40,17 @@ struct Running {
     broken: bool,
 }
 
+/// For which positions a pass computes the output head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Logits {
+    /// all
+    All,
+    /// the last of each sequence
+    Last,
+    /// none: the pass ends there, and what comes after it is not among the outputs
+    None,
+}
+
 /// Counters of a model since it was opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ModelStats {
@@ -83,7 +94,7 @@ impl Model {
     }
 
     /// One pass: all outputs by name. `sessions` are those of the sequences of the batch, in order; none for a model without
-    /// caches. `last_only` computes the output head for the last position of each sequence alone.
+    /// caches.
     ///
     /// # Errors
     /// `BadInput` for inputs that do not fit; `Io`, `Corrupt`, `Aborted`: sessions are then as long as before.
@@ -91,7 +102,7 @@ impl Model {
         &self,
         inputs: &HashMap<String, Value>,
         sessions: &mut [Session],
-        last_only: bool,
+        logits: Logits,
         abort: &AtomicBool,
     ) -> Result<Vec<(String, Value)>> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
@@ -105,10 +116,14 @@ impl Model {
             machine: &self.machine,
             last_use: &self.last_use,
             abort,
+            logits,
         };
         running.broken = true;
-        let outputs = pass.run(inputs, sessions, last_only);
+        let outputs = pass.run(inputs, sessions);
         running.broken = outputs.is_err();
+        if let (Logits::None, false, Some(stream)) = (logits, running.broken, self.weights.stream()) {
+            stream.rewind();
+        }
         if outputs.is_err() {
             for (session, length) in sessions.iter_mut().zip(before) {
                 session.truncate(length);
@@ -199,14 +214,22 @@ fn check(spec: &Spec) -> Result<Vec<usize>> {
     }
     match spec.outputs.iter().find(|port| !known.get(port.value).copied().unwrap_or(false)) {
         Some(port) => Err(bad(format!("the output {} is not made", port.name))),
-        None if spec
-            .head
-            .is_some_and(|head| head >= spec.nodes.len() || spec.nodes[head].inputs.is_empty()) =>
-        {
-            Err(bad("its head is none".into()))
-        }
+        None if spec.head.is_some_and(|head| !is_head(&spec.nodes, head)) => Err(bad("its head is none".into())),
         None => Ok(last_use),
     }
+}
+
+/// Whether a pass can end before this node: no weight that is streamed and no cache comes after it.
+fn is_head(nodes: &[Node], head: usize) -> bool {
+    let end = |node: &Node| {
+        !matches!(
+            node.run,
+            Op::Linear { .. } | Op::Conv1d { .. } | Op::Attention { cache: Some(_), .. }
+        )
+    };
+    nodes
+        .get(head)
+        .is_some_and(|node| !node.inputs.is_empty() && nodes[head + 1..].iter().all(end))
 }
 
 /// How many inputs and outputs a node has.

@@ -2,8 +2,9 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::session::{attend, How, Session};
-use super::spec::{Node, Spec};
+use super::spec::{Node, Port, Spec};
 use super::weights::Weights;
+use super::Logits;
 use crate::kernels::{self, Heads, Machine};
 use crate::program::{self, Op, Tensor, Unary, Value};
 use crate::{Code, Error, Result};
@@ -15,11 +16,12 @@ pub struct Pass<'a> {
     pub machine: &'a Machine,
     pub last_use: &'a [usize],
     pub abort: &'a AtomicBool,
+    pub logits: Logits,
 }
 
 impl Pass<'_> {
     /// Runs all nodes; `sessions` are the caches, one for each sequence of the batch.
-    pub fn run(&self, inputs: &HashMap<String, Value>, sessions: &mut [Session], last_only: bool) -> Result<Vec<(String, Value)>> {
+    pub fn run(&self, inputs: &HashMap<String, Value>, sessions: &mut [Session]) -> Result<Vec<(String, Value)>> {
         let mut values: Vec<Option<Value>> = vec![None; self.spec.values];
         for port in &self.spec.inputs {
             let value = inputs
@@ -28,7 +30,11 @@ impl Pass<'_> {
             values[port.value] = Some(value.clone());
         }
         let kept: Vec<usize> = self.spec.outputs.iter().map(|port| port.value).collect();
-        for (at, node) in self.spec.nodes.iter().enumerate() {
+        let end = match (self.logits, self.spec.head) {
+            (Logits::None, Some(head)) => head,
+            _ => self.spec.nodes.len(),
+        };
+        for (at, node) in self.spec.nodes[..end].iter().enumerate() {
             if self.abort.load(Ordering::Relaxed) {
                 return Err(Error::new(Code::Aborted, "Cannot finish to run the model: it was cancelled"));
             }
@@ -38,7 +44,7 @@ impl Pass<'_> {
                     values[value] = None;
                 }
             }
-            if last_only && self.spec.head == Some(at) {
+            if self.logits == Logits::Last && self.spec.head == Some(at) {
                 given[0] = last_rows(&given[0])?;
             }
             let made = self.node(at, node, given, sessions)?;
@@ -46,11 +52,9 @@ impl Pass<'_> {
                 values[value] = Some(made);
             }
         }
-        self.spec
-            .outputs
-            .iter()
-            .map(|port| Ok((port.name.clone(), taken(&values, port.value)?)))
-            .collect()
+        let made = |port: &&Port| end == self.spec.nodes.len() || values[port.value].is_some();
+        let outputs = self.spec.outputs.iter().filter(made);
+        outputs.map(|port| Ok((port.name.clone(), taken(&values, port.value)?))).collect()
     }
 
     fn node(&self, at: usize, node: &Node, mut given: Vec<Value>, sessions: &mut [Session]) -> Result<Vec<Value>> {

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 
-use super::{Model, Session};
+use super::{Logits, Model, Session};
 use crate::program::{Tensor, Value};
 use crate::{Error, Result};
 
@@ -10,9 +10,9 @@ impl Model {
     ///
     /// # Errors
     /// As `run`.
-    pub fn run_whole(&self, inputs: &HashMap<String, Value>, last_only: bool, abort: &AtomicBool) -> Result<Vec<(String, Value)>> {
+    pub fn run_whole(&self, inputs: &HashMap<String, Value>, logits: Logits, abort: &AtomicBool) -> Result<Vec<(String, Value)>> {
         let Some(first) = self.caches().first() else {
-            return self.run(inputs, &mut [], last_only, abort);
+            return self.run(inputs, &mut [], logits, abort);
         };
         let batch = given(inputs, &first.past[0])?.dims().first().copied().unwrap_or(0);
         let session = |_| Session::new(self.caches(), self.spec.kv_cache, true);
@@ -40,7 +40,7 @@ impl Model {
                 )?;
             }
         }
-        let mut outputs = self.run(inputs, &mut sessions, last_only, abort)?;
+        let mut outputs = self.run(inputs, &mut sessions, logits, abort)?;
         for (cache, shape) in self.caches().iter().enumerate() {
             let all: Vec<_> = sessions.iter().map(|session| session.export(cache, shape)).collect();
             let dims = vec![batch, shape.kv_heads, sessions.first().map_or(0, Session::len), shape.head_dim];
