@@ -1,28 +1,12 @@
-import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { loadModel, type Model } from '../../src/api/index.js'
-import { fileDag } from '../../src/asset/dag.js'
-import { encodeManifest } from '../../src/asset/manifest.js'
-import { sumBytes } from '../../src/asset/sums.js'
 import { AssetError } from '../../src/core/errors.js'
 import { serializeGraph } from '../../src/graph/parse.js'
+import { graphAsset } from './graph-asset.js'
 import { HOSTILE } from './hostile-graphs.js'
 
 // A process of its own: node hostile-child.js FOLDER ENGINE runs each hostile graph and writes a line of JSON about how it
 // ended. A graph that ends the process shows by the lines that are missing.
-
-/** An asset of one graph and a file of eight floats, w.bin. */
-async function assetOf(folder: string, graph: Uint8Array): Promise<string> {
-  await mkdir(folder, { recursive: true })
-  const contents = { 'model.onnx': graph, 'w.bin': new Uint8Array(Float32Array.from([0, 1, 2, 3, 4, 5, 6, 7]).buffer) }
-  const files = new Map()
-  for (const [path, bytes] of Object.entries(contents)) {
-    await writeFile(join(folder, path), bytes)
-    files.set(path, { path, cid: (await fileDag(sumBytes(bytes))).cid, size: bytes.byteLength })
-  }
-  await writeFile(join(folder, 'asset.json'), encodeManifest({ kind: 'model', main: 'model.onnx', files }))
-  return folder
-}
 
 async function use(model: Model, name: string): Promise<Record<string, unknown>> {
   const { feeds = {}, generates } = HOSTILE[name]!
@@ -43,7 +27,7 @@ const [folder, engine] = process.argv.slice(2) as [string, 'onnx' | 'native']
 for (const [at, name] of Object.keys(HOSTILE).entries()) {
   let ended: Record<string, unknown>
   try {
-    await using model = await loadModel(await assetOf(join(folder, String(at)), serializeGraph(HOSTILE[name]!.model)), { engine })
+    await using model = await loadModel(await graphAsset(join(folder, String(at)), serializeGraph(HOSTILE[name]!.model)), { engine })
     ended = await use(model, name)
   } catch (error) {
     const { message, code } = error as AssetError

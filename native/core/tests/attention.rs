@@ -224,6 +224,27 @@ fn the_future_and_what_was_forgotten_cannot_be_seen() {
 }
 
 #[test]
+fn what_is_before_the_window_is_not_looked_at() {
+    let machine = Machine::new(Isa::detect(), 2).unwrap();
+    let mut r = Random(10);
+    let mut case = Case::new(Heads { heads: 2, head_dim: 32 }, 3, 900, 5, CacheType::F32, &mut r);
+    let how = Attention {
+        window: Some(70),
+        ..plain(6, 890)
+    };
+    let want = case.run(&machine, &how);
+    // positions up to 820 are before the window of the row at 890
+    for row in 0..821 {
+        case.k[row * 64..][..64].fill(f32::NAN);
+        case.v[row * 64..][..64].fill(f32::INFINITY);
+    }
+    assert_eq!(bits(&case.run(&machine, &how)), bits(&want));
+    assert!(want.iter().all(|v| v.is_finite()));
+    let far = Attention { window: Some(71), ..how };
+    assert!(case.run(&machine, &far).iter().any(|v| v.is_nan()));
+}
+
+#[test]
 fn pages_are_counted_and_freed() {
     let machine = Machine::new(Isa::detect(), 1).unwrap();
     let mut cache = KvCache::new(Heads { heads: 2, head_dim: 16 }, CacheType::F16).unwrap();

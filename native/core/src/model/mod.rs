@@ -4,6 +4,7 @@ mod matrix;
 mod pinned;
 mod products;
 mod run;
+mod seen;
 mod session;
 mod spec;
 #[cfg(test)]

@@ -77,12 +77,14 @@ impl Pass<'_> {
                 heads,
                 kv_heads,
                 scale,
+                soft_cap,
                 cache,
             } => {
                 let how = How {
                     heads: *heads,
                     kv_heads: *kv_heads,
                     scale: *scale,
+                    soft_cap: *soft_cap,
                     cache: *cache,
                 };
                 Value::F32(attend(self.machine, &how, &given, sessions)?)
