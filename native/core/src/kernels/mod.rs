@@ -1,5 +1,6 @@
 //! The arithmetic of the native engine, over slices. Every function has one order of operations, written in sixteen virtual
-//! lanes, so that its results have the same bits on every instruction set and for every number of threads.
+//! lanes, so that its results have the same bits on every instruction set and for every number of threads. Only what is asked
+//! for as [`Precision::Fast`] depends on what the processor knows.
 
 mod attention;
 mod binary;
