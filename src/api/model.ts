@@ -4,6 +4,7 @@ import { parseBytes } from '../core/bytes.js'
 import { AssetError } from '../core/errors.js'
 import type { LongCall } from '../core/progress.js'
 import { checkChoice, type EngineChoice } from '../engines/choice.js'
+import { KV_CACHES, type KvCache, PRECISIONS, type Precision } from '../engines/native/exactness.js'
 import { type ExecutorClient, joinExecutor } from '../executor/client.js'
 import type { Generated, GenerateOptions, Prompt } from '../executor/generate.js'
 import { type PlainTensor, toPlain, toTensor } from '../executor/plain-tensor.js'
@@ -37,6 +38,14 @@ export interface LoadOptions extends LongCall {
   readonly instructionSet?: string | undefined
   /** record what is read, waited for and computed, for {@link Model.trace} */
   readonly trace?: boolean | undefined
+  /**
+   * 'exact' (default): a prompt is computed in float32 throughout. 'fast': its activations are rounded before they are
+   * multiplied by weights of BF16, 8 or 4 bits, to bfloat16 or whole numbers of 8 bits, where the native engine runs on a
+   * processor with instructions for that (AVX-512 BF16, VNNI); else, and for up to 16 rows at once, it is the same as 'exact'.
+   */
+  readonly precision?: Precision | undefined
+  /** how the native engine keeps keys and values: 'f32' (default), or 'f16' in half the memory, rounded to nearest even */
+  readonly kvCache?: KvCache | undefined
   /** where to look for a CID; the default store when left out */
   readonly store?: Store | undefined
 }
@@ -177,14 +186,15 @@ export class Model implements AsyncDisposable {
  */
 export async function loadModel(cidOrPath: string, options: LoadOptions = {}): Promise<Model> {
   checkSettings(options)
-  const { memory = 'auto', engine = 'auto', map, tokenizer = true, threads, instructionSet, trace, store, signal, onProgress } = options
+  const { memory = 'auto', engine = 'auto', map, tokenizer = true, threads, instructionSet } = options
+  const { precision = 'exact', kvCache = 'f32', trace = false, store, signal, onProgress } = options
   const bytes = memory === 'auto' ? memory : parseBytes(memory, 'memory')
   const client = joinExecutor()
   try {
     const progress = onProgress && ((done: number, total: number) => onProgress({ phase: 'load', done, total }))
     const { model, facts } = await client.call(
       'load',
-      { cidOrPath, store: store?.path, memory: bytes, engine, map, tokenizer, threads, instructionSet, trace: trace === true },
+      { cidOrPath, store: store?.path, memory: bytes, engine, map, tokenizer, threads, instructionSet, precision, kvCache, trace },
       { signal, onProgress: progress },
     )
     return new Model(client, model, facts, cidOrPath, store)
@@ -194,10 +204,14 @@ export async function loadModel(cidOrPath: string, options: LoadOptions = {}): P
   }
 }
 
-function checkSettings({ store, engine, threads, memory, map, tokenizer, signal }: LoadOptions): void {
+function checkSettings(options: LoadOptions): void {
+  const { store, engine, threads, memory, map, tokenizer, signal, trace, precision = 'exact', kvCache = 'f32' } = options
   checkChoice({ engine, threads })
   const wrong = (what: string, wanted: string) => new AssetError('BAD_USAGE', `Cannot load a model with this ${what}; give ${wanted}`)
   if (store !== undefined && typeof store?.path !== 'string') throw wrong('store', 'what openStore() resolves to')
+  if (!PRECISIONS.includes(precision)) throw wrong('precision', "'exact' or 'fast'")
+  if (!KV_CACHES.includes(kvCache)) throw wrong('kvCache', "'f32' or 'f16'")
+  if (trace !== undefined && typeof trace !== 'boolean') throw wrong('trace', 'true or false')
   if (memory !== undefined && typeof memory !== 'number' && typeof memory !== 'string')
     throw wrong('memory', 'bytes, or a text such as "512MiB"')
   if (tokenizer !== undefined && typeof tokenizer !== 'boolean') throw wrong('tokenizer', 'true or false')

@@ -5,6 +5,7 @@ import { formatBytes } from '../core/bytes.js'
 import { AssetError } from '../core/errors.js'
 import { harmless } from '../core/one-line.js'
 import { type EngineChoice, MOST_THREADS } from '../engines/choice.js'
+import type { KvCache, Precision } from '../engines/native/exactness.js'
 import { cancellable } from './cancel.js'
 import { engineOption } from './engine-option.js'
 import { numberOption, wholeOption } from './number-option.js'
@@ -26,6 +27,8 @@ interface RunOptions {
   readonly map?: boolean
   readonly engine: EngineChoice
   readonly threads?: number
+  readonly precision?: Precision
+  readonly kvCache?: KvCache
   readonly stats?: boolean
   readonly trace?: string
   readonly json?: boolean
@@ -60,6 +63,8 @@ export function addRunCommand(program: Command): void {
     .option('--map', 'map the weights instead: the system decides what of them is in memory')
     .addOption(engineOption())
     .option('--threads <n>', 'threads that compute in the native engine', wholeOption('threads', 1, MOST_THREADS))
+    .option('--precision <name>', 'how a prompt is computed natively: exact (the default), or fast where the processor can')
+    .option('--kv-cache <type>', 'how keys and values are kept natively: f32 (the default), or f16 in half the memory')
     .option('--trace <file>', 'write what was read, waited for and computed, in the Chrome trace format, which Perfetto opens')
     .option('--stats', 'print what it took, to stderr')
     .option('--json', 'print JSON')
@@ -72,12 +77,12 @@ export function addRunCommand(program: Command): void {
       if (given.length !== 1)
         throw new AssetError('BAD_USAGE', 'Cannot run without knowing on what: give one of --prompt, --message, --ids or --embed')
       if (options.stop?.includes('')) throw new AssetError('BAD_USAGE', 'Cannot read --stop "": give a text that is not empty')
-      const { memory, map, engine, threads } = options
+      const { memory, map, engine, threads, precision, kvCache } = options
       const trace = options.trace !== undefined
       // Token ids are printed as they are; only JSON has their text too.
       const tokenizer = options.ids === undefined || options.json === true || options.stop !== undefined
       await cancellable(async (signal) => {
-        const how = { memory, map, tokenizer, engine, threads, trace, signal }
+        const how = { memory, map, tokenizer, engine, threads, precision, kvCache, trace, signal }
         await using model = await withBar((onProgress) => loadModel(asset, { ...how, onProgress }))
         await run(model, options, signal)
       })

@@ -14,3 +14,6 @@ export interface Engine {
   /** @throws AssetError 'ENGINE' where it can't run this segment */
   prepare(segment: CutGraph): Promise<PreparedSegment>
 }
+
+/** For which positions a pass computes the output head: all, the last of each sequence, or none. */
+export type Logits = 'all' | 'last' | 'none'

@@ -71,18 +71,18 @@ export async function* generate(
     onBytes(now - bytes)
     bytes = now
   }
-  const pass = async (some: readonly number[]) => {
-    const logits = await session.pass(some, { signal })
+  const after = async <T>(work: Promise<T>) => {
+    const result = await work
     throwIfAborted(signal, 'generate')
     count(session.bytes)
-    return logits
+    return result
   }
   try {
     let pending = ids
     for (let made = 0; made < maxTokens && ids.length + made < room; made++) {
-      let logits: Float32Array | undefined
-      for (let at = 0; at < pending.length; at += chunk) logits = await pass(pending.slice(at, at + chunk))
-      const tokenId = sampler(logits!)
+      let at = 0
+      for (; at + chunk < pending.length; at += chunk) await after(session.extend(pending.slice(at, at + chunk), { signal }))
+      const tokenId = sampler(await after(session.pass(pending.slice(at), { signal })))
       if (eos.has(tokenId)) break
       const text = stopper.push(stream?.push(tokenId) ?? '')
       const ends = stopper.stopped || made + 1 === maxTokens || ids.length + made + 1 >= room

@@ -182,5 +182,5 @@ function describe(index: GraphIndex, { name, type }: ValueInfoProto): GraphValue
 }
 
 function statsOf({ model, tokenizerBytes, stateBytes, tokens }: Hosted): ModelStats {
-  return { engine: model.engine, ...model.counters(), tokenizerBytes, stateBytes, tokens }
+  return { engine: model.engine, ...model.exactness, ...model.counters(), tokenizerBytes, stateBytes, tokens }
 }

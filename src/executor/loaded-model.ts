@@ -1,4 +1,5 @@
 import type { TraceEvents } from '../core/trace.js'
+import type { Exactness } from '../engines/native/exactness.js'
 import type { GraphIndex } from '../graph/cut.js'
 import type { OpenAsset } from '../store/open-asset.js'
 import type { WeightCounters } from './counters.js'
@@ -13,6 +14,8 @@ export interface PassOptions {
 export interface Session {
   /** bytes that it takes */
   readonly bytes: number
+  /** takes in `ids` after what was there before, when nobody needs their logits */
+  extend(ids: readonly number[], options: PassOptions): Promise<void>
   /**
    * One pass over `ids` after what was there before; resolves to the logits (vocabulary) of the last position. They are for
    * use at once: the model's next pass may write over them.
@@ -26,6 +29,8 @@ export interface LoadedModel {
   readonly asset: OpenAsset
   readonly index: GraphIndex
   readonly engine: 'native' | 'onnx' | 'mixed'
+  /** how it computes, whatever was asked for */
+  readonly exactness: Exactness
   /** One forward pass: graph inputs by name in, graph outputs by name out. @throws AssetError 'BAD_INPUT' | 'CORRUPT' | 'ENGINE' | 'ABORTED' */
   forward(given: Values, options: PassOptions): Promise<Values>
   session(): Session

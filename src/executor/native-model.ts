@@ -2,6 +2,7 @@ import { Tensor } from 'onnxruntime-common'
 import { AssetError } from '../core/errors.js'
 import type { TraceEvents } from '../core/trace.js'
 import type { NativeSession } from '../engines/native/addon.js'
+import type { Exactness } from '../engines/native/exactness.js'
 import type { Program } from '../engines/native/program.js'
 import { planProgram } from '../engines/native/spec.js'
 import type { GraphIndex } from '../graph/cut.js'
@@ -61,10 +62,14 @@ export class NativeModel implements LoadedModel {
       if (ids.length === 1 && session.length > 0) return this.turns.step(session, ids[0]!, signal)
       return (await this.turns.pass(() => this.next([session], [ids], signal)))[0]!
     }
+    const extend = async (ids: readonly number[], { signal }: PassOptions) => {
+      await this.turns.pass(() => this.native.run(0, this.feeds([session], [ids]), { sessions: [session], logits: 'none', signal }))
+    }
     return {
       get bytes() {
         return session.bytes
       },
+      extend,
       pass,
       free: () => {
         this.turns.leave(session)
@@ -73,12 +78,21 @@ export class NativeModel implements LoadedModel {
     }
   }
 
-  /** The last logits of each sequence after `rows` of new tokens, as many for each; shorter sequences count as padded on the left. */
+  /** The last logits of each sequence after `rows` of new tokens, as many for each. */
   private async next(
     sessions: readonly NativeSession[],
     rows: readonly (readonly number[])[],
     signal?: AbortSignal,
   ): Promise<Float32Array[]> {
+    const outputs = await this.native.run(0, this.feeds(sessions, rows), { sessions, logits: 'last', signal, into: this.logits })
+    const logits = outputs.get('logits')
+    const all = lastLogits(logits, rows.length)
+    this.logits = logits?.data as Float32Array
+    return rows.map((_, row) => all.subarray((row * all.length) / rows.length, ((row + 1) * all.length) / rows.length))
+  }
+
+  /** What the graph is given for `rows` of new tokens of sequences; shorter sequences count as padded on the left. */
+  private feeds(sessions: readonly NativeSession[], rows: readonly (readonly number[])[]): Values {
     const count = rows[0]!.length
     const pasts = sessions.map(({ length }) => length)
     const total = Math.max(...pasts) + count
@@ -97,11 +111,11 @@ export class NativeModel implements LoadedModel {
       if (!tensor) throw new AssetError('UNSUPPORTED', `Cannot generate: the model has the input ${name}`)
       return [name, tensor]
     })
-    const outputs = await this.native.run(0, new Map(feeds), { sessions: [...sessions], lastOnly: true, signal, into: this.logits })
-    const logits = outputs.get('logits')
-    const all = lastLogits(logits, rows.length)
-    this.logits = logits?.data as Float32Array
-    return rows.map((_, row) => all.subarray((row * all.length) / rows.length, ((row + 1) * all.length) / rows.length))
+    return new Map(feeds)
+  }
+
+  get exactness(): Exactness {
+    return this.native.exactness
   }
 
   isResident(name: string): boolean {

@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os'
 import { Tensor } from 'onnxruntime-common'
 import { AssetError } from '../core/errors.js'
 import type { TraceEvents } from '../core/trace.js'
+import type { Logits } from '../engines/engine.js'
 import {
   type Addon,
   type NamedTensor,
@@ -11,6 +12,7 @@ import {
   nativeError,
   type OpenedModel,
 } from '../engines/native/addon.js'
+import type { Exactness } from '../engines/native/exactness.js'
 import { findAddon } from '../engines/native/find-addon.js'
 import type { Program } from '../engines/native/program.js'
 import { needsOf, specText } from '../engines/native/spec.js'
@@ -38,8 +40,8 @@ function machineOf({ threads = availableParallelism(), instructionSet }: LoadSet
 export interface RunOptions {
   /** the caches of each sequence of the batch; without any, caches are inputs and outputs */
   readonly sessions?: readonly NativeSession[]
-  /** computes the output head for the last position of each sequence alone */
-  readonly lastOnly?: boolean
+  /** for which positions of each sequence the output head is computed; all when left out */
+  readonly logits?: Logits
   readonly signal?: AbortSignal | undefined
   /** the first output of floats that is as long is written there */
   readonly into?: Float32Array | undefined
@@ -58,6 +60,8 @@ export class NativeProgram {
     private readonly plan: TilePlan,
     private readonly model: OpenedModel,
     private readonly files: readonly string[],
+    /** how it computes, whatever was asked for */
+    readonly exactness: Exactness,
     private readonly named: (error: unknown) => AssetError,
   ) {
     this.scaled = new Map([...program.scales].map(([weight, scale]) => [scale, weight]))
@@ -66,13 +70,15 @@ export class NativeProgram {
   /** Reads what stays in memory and begins to stream the rest. @throws AssetError 'BAD_INPUT' | 'CORRUPT' | 'IO' | 'ABORTED' */
   static async open(asset: OpenAsset, index: GraphIndex, program: Program, plan: TilePlan, settings: LoadSettings): Promise<NativeProgram> {
     const { files, sums } = await openFiles(asset, index, program)
-    const { signal, map, trace } = settings
+    const { signal, map, kvCache } = settings
     const named = (error: unknown) => nativeError(error, (message) => nameFiles(message, files, asset.where))
     try {
       const model = await withAbort(signal, (abort) =>
-        machineOf(settings).open(specText(index, program, plan, files, trace), sums, abort, map),
+        machineOf(settings).open(specText(index, program, plan, files, settings), sums, abort, map),
       )
-      return new NativeProgram(program, map ? mapped(plan, needsOf(index, program).vectorBytes) : plan, model, [...files.keys()], named)
+      const exactness: Exactness = { precision: model.fast ? 'fast' : 'exact', kvCache }
+      const kept = map ? mapped(plan, needsOf(index, program).vectorBytes) : plan
+      return new NativeProgram(program, kept, model, [...files.keys()], exactness, named)
     } catch (error) {
       throw named(error)
     }
@@ -83,12 +89,12 @@ export class NativeProgram {
   }
 
   /** Runs one segment of a pass: its outputs by name. Segment 0 begins a pass, each other follows the one before it. */
-  async run(segment: number, feeds: Values, { sessions = [], lastOnly = false, signal, into }: RunOptions): Promise<Values> {
+  async run(segment: number, feeds: Values, { sessions = [], logits = 'all', signal, into }: RunOptions): Promise<Values> {
     if (this.closed) throw new AssetError('CLOSED', 'Cannot run the model: it was closed')
     const inputs = [...feeds].map(([name, tensor]) => toNative(name, tensor))
     const started = performance.now()
     try {
-      const outputs = await withAbort(signal, (abort) => this.model.run(segment, inputs, sessions, lastOnly, abort, into))
+      const outputs = await withAbort(signal, (abort) => this.model.run(segment, inputs, sessions, logits, abort, into))
       return new Map(outputs.map((tensor) => [tensor.name, fromNative(tensor)]))
     } catch (error) {
       throw this.named(error)

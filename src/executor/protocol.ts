@@ -1,5 +1,6 @@
 import type { ErrorCode } from '../core/errors.js'
 import type { TraceEvents } from '../core/trace.js'
+import type { KvCache, Precision } from '../engines/native/exactness.js'
 import type { WeightCounters } from './counters.js'
 import type { Generated, GenerateOptions, Prompt } from './generate.js'
 import type { PlainTensor } from './plain-tensor.js'
@@ -24,6 +25,10 @@ export interface ModelFacts {
 export interface ModelStats extends WeightCounters {
   /** what computes it: one engine, or both ('mixed') */
   readonly engine: 'native' | 'onnx' | 'mixed'
+  /** how prompts are computed: 'fast' only where that was asked for and rounds anything, with these weights on this processor */
+  readonly precision: Precision
+  /** how keys and values are kept */
+  readonly kvCache: KvCache
   /** bytes of key-value caches of generations under way */
   readonly stateBytes: number
   /** estimated bytes of memory that the tokenizer takes, out of the same budget; 0 for one that is small or was not loaded */

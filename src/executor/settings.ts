@@ -1,7 +1,8 @@
 import type { EngineChoice } from '../engines/choice.js'
+import type { Exactness } from '../engines/native/exactness.js'
 
 /** How a model is loaded. */
-export interface LoadSettings {
+export interface LoadSettings extends Exactness {
   /** bytes of weights; 'auto' takes three fifths of the free memory, all weights at most */
   readonly memory: number | 'auto'
   readonly engine: EngineChoice

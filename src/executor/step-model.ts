@@ -3,6 +3,7 @@ import { AssetError, throwIfAborted } from '../core/errors.js'
 import { type TraceEvents, TraceLog } from '../core/trace.js'
 import type { Engine, PreparedSegment } from '../engines/engine.js'
 import type { Division } from '../engines/native/divide.js'
+import type { Exactness } from '../engines/native/exactness.js'
 import { needsOf } from '../engines/native/spec.js'
 import { cutGraph, type GraphIndex } from '../graph/cut.js'
 import { shown } from '../graph/names.js'
@@ -100,9 +101,13 @@ export class StepModel implements LoadedModel {
     const index = { ...this.index, inputs: this.index.inputs.filter(({ name }) => !this.nativePast.has(name)) }
     const native = this.native?.session()
     const sessions = native ? [native] : []
-    return new StepSession(native, (given, past, options) =>
-      this.queue.run(() => this.pass(() => completeFeeds(index, given, past), { ...options, sessions, lastOnly: true })),
+    return new StepSession(native, (given, past, logits, options) =>
+      this.queue.run(() => this.pass(() => completeFeeds(index, given, past), { ...options, sessions, logits })),
     )
+  }
+
+  get exactness(): Exactness {
+    return this.native?.exactness ?? { precision: 'exact', kvCache: 'f32' }
   }
 
   isResident(name: string): boolean {
@@ -125,7 +130,7 @@ export class StepModel implements LoadedModel {
   }
 
   private async pass(feeds: () => Values, options: RunOptions): Promise<Values> {
-    const { signal, lastOnly } = options
+    const { signal, logits = 'all' } = options
     throwIfAborted(signal, 'run the model')
     const started = performance.now()
     const values = feeds()
@@ -134,11 +139,13 @@ export class StepModel implements LoadedModel {
     for (const [at, step] of this.plan.steps.entries()) {
       await this.breathe()
       throwIfAborted(signal, 'run the model')
+      if (logits === 'none' && step === this.plan.head && at + 1 === this.plan.steps.length) break
       if (step.kind === 'gather') values.set(step.output, await this.gather(step, values.get(step.ids)!))
-      else if (step.kind === 'native') for (const [name, tensor] of await this.natively(step, values, options)) values.set(name, tensor)
+      else if (step.kind === 'native')
+        for (const [name, tensor] of await this.natively(step, values, at + 1 === this.plan.steps.length, options)) values.set(name, tensor)
       else {
         const inputs = step.inputs.map((name) => values.get(name)!)
-        const narrowed = lastOnly && step === this.plan.head ? inputs.map(lastRow) : inputs
+        const narrowed = logits === 'last' && step === this.plan.head ? inputs.map(lastRow) : inputs
         for (const [output, tensor] of await this.compute(step, at, narrowed)) values.set(output, tensor)
       }
       for (const name of usedBy(step)) if (this.lastUse.get(name) === at && !keep.has(name)) values.delete(name)
@@ -148,10 +155,11 @@ export class StepModel implements LoadedModel {
     return new Map([...values].filter(([name]) => keep.has(name)))
   }
 
-  /** In a session, the caches among its inputs are not there: the session has them. */
-  private natively({ segment, inputs }: NativeStep, values: Values, options: RunOptions): Promise<Values> {
+  /** In a session, the caches among its inputs are not there: the session has them. The head can be left out only where nothing follows. */
+  private natively({ segment, inputs }: NativeStep, values: Values, isLast: boolean, options: RunOptions): Promise<Values> {
     const feeds = inputs.flatMap((name): [string, Tensor][] => (values.has(name) ? [[name, values.get(name)!]] : []))
-    return this.native!.run(segment, new Map(feeds), options)
+    const logits = options.logits === 'none' && !isLast ? 'last' : (options.logits ?? 'all')
+    return this.native!.run(segment, new Map(feeds), { ...options, logits })
   }
 
   private async compute(step: SegmentStep, at: number, inputs: readonly Tensor[]): Promise<[string, Tensor][]> {

@@ -37,6 +37,14 @@ describe('masset', () => {
       stdout: '2021-03-03\n',
       stderr: '',
     })
+    expect(await masset('run', cid, '--prompt', 'the 3rd of March 2021', '--precision', 'fast', '--kv-cache', 'f16')).toMatchObject({
+      code: 0,
+      stdout: '2021-03-03\n',
+    })
+    expect(await masset('run', cid, '--prompt', 'x', '--kv-cache', 'f8')).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("Cannot load a model with this kvCache; give 'f32' or 'f16'"),
+    })
     expect(JSON.parse((await masset('run', cid, '--message', '4 April 1999', '--json')).stdout)).toMatchObject({ cid, text: '1999-04-04' })
     expect((await masset('run', cid, '--prompt', '4 April 1999', '--stats')).stderr).toMatch(/tokens in \d+ passes/)
     const trace = `${folder.path}/trace.json`

@@ -60,7 +60,9 @@ describe('a graph as a native program', () => {
     const program = lowerGraph(index)
     const plan = planProgram(index, program, (total) => Math.floor(total / 2))
     const files = new Map(names.map((at) => [`${at}.bin`, { key: at, path: at, size: 16, firstSum: 0 }]))
-    expect(JSON.parse(specText(index, program, plan, files)).weights[49_999].stored.file).toBe(49_999)
+    expect(JSON.parse(specText(index, program, plan, files, { precision: 'exact', kvCache: 'f32' })).weights[49_999].stored.file).toBe(
+      49_999,
+    )
   })
 })
 
@@ -157,7 +159,7 @@ describe('lowering a graph that was changed anyhow', () => {
           const program = lowerGraph(index)
           expectWhole(index, program)
           const plan = planProgram(index, program, (total) => total)
-          JSON.parse(specText(index, program, plan, new Map()), (key, field) => {
+          JSON.parse(specText(index, program, plan, new Map(), { precision: 'exact', kvCache: 'f32' }), (key, field) => {
             if (field === null && key !== 'head') throw new Error('a number that JSON can not say')
             return field
           })

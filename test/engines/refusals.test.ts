@@ -37,7 +37,8 @@ describe('what the native engine does not do exactly is refused with a reason', 
   const heads = { q_num_heads: 2, kv_num_heads: 2, scale: 0.5 }
   const cases: [string, Parts, RegExp][] = [
     ['an operator', make('Softmax', ['x']), /Softmax \(node ""\) is not known to it/],
-    ['an attribute', make('Attention', ['x', 'x', 'x'], { ...heads, softcap: 0.5 }), /Attention \(node ""\) has the attribute "softcap"/],
+    ['an attribute', make('Attention', ['x', 'x', 'x'], { ...heads, odd: 0.5 }), /Attention \(node ""\) has the attribute "odd"/],
+    ['a cap below 0', make('Attention', ['x', 'x', 'x'], { ...heads, softcap: -0.5 }), /an Attention has the softcap -0.5/],
     ['causality by attribute', make('Attention', ['x', 'x', 'x'], { ...heads, is_causal: 1 }), /has the attribute "is_causal"/],
     ['a mask that is added', make('Attention', ['x', 'x', 'x', 'x'], heads), /input 3 of Attention is of f32/],
     ['attention without a scale', make('Attention', ['x', 'x', 'x'], { q_num_heads: 2, kv_num_heads: 2 }), /no heads or no scale/],

@@ -12,7 +12,7 @@ import { node } from '../graph/onnx.js'
 
 /**
  * Fragments a checkpoint into the store as an asset that the native engine knows only in part: norms are followed by two
- * Neg, which cancel each other to the bit, and every second Attention has a soft cap of 0, which is none.
+ * Neg, which cancel each other to the bit, and every second Attention says how its scores would be given out, though they are not.
  */
 export async function fragmentDisguised(checkpoint: string, store: Store, options: Pick<FragmentOptions, 'dtype'> = {}): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'masset-test-'))
@@ -35,10 +35,10 @@ export async function fragmentDisguised(checkpoint: string, store: Store, option
 
 export function disguise({ graph }: ModelProto): void {
   const types = new Map(graph!.valueInfo.map((info) => [info.name, info]))
-  const softcap = () => create(AttributeProtoSchema, { name: 'softcap', type: AttributeType.FLOAT, f: 0 })
+  const mode = () => create(AttributeProtoSchema, { name: 'qk_matmul_output_mode', type: AttributeType.INT, i: 0n })
   let attentions = 0
   graph!.node = graph!.node.flatMap((made) => {
-    if (made.opType === 'Attention' && attentions++ % 2 === 1) made.attribute.push(softcap())
+    if (made.opType === 'Attention' && attentions++ % 2 === 1) made.attribute.push(mode())
     const [name] = made.output as [string]
     const type = types.get(name)
     if (!/Normalization$/.test(made.opType) || !type) return [made]

@@ -153,6 +153,28 @@ proptest! {
     }
 
     #[test]
+    fn halves_are_rounded_to_nearest_even_whatever_the_number(values in proptest::collection::vec(any::<u32>(), 40), near in -20i32..20) {
+        // any bits, and what lies about the largest half and the smallest
+        let mut v: Vec<f32> = values.into_iter().map(f32::from_bits).filter(|v| !v.is_nan()).collect();
+        for edge in [65504f32, 65520.0, 6.0e-8, 2.98e-8, 6.1e-5] {
+            v.push(f32::from_bits(edge.to_bits().wrapping_add_signed(near)));
+        }
+        let heads = Heads { heads: 1, head_dim: v.len() };
+        for isa in isas() {
+            let machine = Machine::new(isa, 1).unwrap();
+            let mut cache = KvCache::new(heads, CacheType::F16).unwrap();
+            let zeros = vec![0f32; v.len()];
+            cache.append(&machine, &zeros, &v).unwrap();
+            // one position has all the weight
+            let mut out = zeros.clone();
+            attention(&machine, &cache, &plain(1, 0), &zeros, 1, &mut out).unwrap();
+            for (out, v) in out.iter().zip(&v) {
+                prop_assert!(*out == f16::from_f32(*v).to_f32(), "{:?}: {} of {}", isa, out, v);
+            }
+        }
+    }
+
+    #[test]
     fn hostile_numbers_are_errors_never_panics(
         heads in any::<usize>(), head_dim in any::<usize>(), small in any::<bool>(), k in 0usize..60, rows in any::<usize>(),
         first in any::<usize>(), window in proptest::option::of(any::<usize>()), q in 0usize..60, mask in 0usize..60,
@@ -199,6 +221,27 @@ fn the_future_and_what_was_forgotten_cannot_be_seen() {
     )
     .unwrap();
     assert!(out.iter().all(|v| v.is_finite()));
+}
+
+#[test]
+fn what_is_before_the_window_is_not_looked_at() {
+    let machine = Machine::new(Isa::detect(), 2).unwrap();
+    let mut r = Random(10);
+    let mut case = Case::new(Heads { heads: 2, head_dim: 32 }, 3, 900, 5, CacheType::F32, &mut r);
+    let how = Attention {
+        window: Some(70),
+        ..plain(6, 890)
+    };
+    let want = case.run(&machine, &how);
+    // positions up to 820 are before the window of the row at 890
+    for row in 0..821 {
+        case.k[row * 64..][..64].fill(f32::NAN);
+        case.v[row * 64..][..64].fill(f32::INFINITY);
+    }
+    assert_eq!(bits(&case.run(&machine, &how)), bits(&want));
+    assert!(want.iter().all(|v| v.is_finite()));
+    let far = Attention { window: Some(71), ..how };
+    assert!(case.run(&machine, &far).iter().any(|v| v.is_nan()));
 }
 
 #[test]

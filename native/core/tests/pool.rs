@@ -97,7 +97,7 @@ fn refuses_absurd_numbers_and_missing_instruction_sets() {
 
 #[test]
 fn scratch_memory_stays_bounded() {
-    use masset_core::kernels::{gemm, Encoding, Product, Tile};
+    use masset_core::kernels::{gemm, Encoding, Precision, Product, Tile};
     let machine = Machine::new(Isa::detect(), 2).unwrap();
     let bytes = vec![0u8; 64 * 8192 * 4];
     let tile = Tile::new(Encoding::F32, (64, 8192), &bytes, None, None).unwrap();
@@ -113,6 +113,7 @@ fn scratch_memory_stays_bounded() {
                 y: &mut y,
                 stride: 64,
             }],
+            Precision::Exact,
         )
         .unwrap();
         assert!(machine.scratch_bytes() <= 8 << 20);

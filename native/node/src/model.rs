@@ -2,8 +2,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use masset_core::kernels::{Isa, Machine};
-use masset_core::model::{Model, ModelStats, Session, Spec};
+use masset_core::kernels::{Isa, Machine, Precision};
+use masset_core::model::{self, Model, ModelStats, Session, Spec};
 use masset_core::program::Value;
 use masset_core::trace::{now, Taken};
 use masset_core::{Code, Error, Result};
@@ -102,6 +102,24 @@ impl NativeSession {
     }
 }
 
+/// For which positions a pass computes the output head: all, the last of each sequence, or none.
+#[napi(string_enum = "lowercase")]
+pub enum Logits {
+    All,
+    Last,
+    None,
+}
+
+impl From<Logits> for model::Logits {
+    fn from(logits: Logits) -> Self {
+        match logits {
+            Logits::All => Self::All,
+            Logits::Last => Self::Last,
+            Logits::None => Self::None,
+        }
+    }
+}
+
 /// A model, ready to run. Closing lets go of it: JavaScript's own garbage may keep this object for long.
 #[napi]
 pub struct NativeModel(Mutex<Held>);
@@ -146,6 +164,12 @@ pub struct NativeEvents {
 
 #[napi]
 impl NativeModel {
+    /// Whether prompts are rounded: that was asked for, and changes anything with these weights on this machine.
+    #[napi(getter)]
+    pub fn fast(&self) -> bool {
+        self.open().is_ok_and(|model| model.precision() == Precision::Fast)
+    }
+
     /// The caches of one sequence, empty.
     #[napi]
     pub fn session(&self) -> napi::Result<NativeSession> {
@@ -161,7 +185,7 @@ impl NativeModel {
         segment: u32,
         inputs: Vec<NamedTensor>,
         sessions: Vec<&NativeSession>,
-        last_only: bool,
+        logits: Logits,
         abort: &Abort,
         into: Option<Float32Array>,
     ) -> napi::Result<AsyncTask<Run>> {
@@ -176,7 +200,7 @@ impl NativeModel {
             segment: segment as usize,
             inputs,
             sessions,
-            last_only,
+            logits: logits.into(),
             abort: abort.0.clone(),
             into,
         }))
@@ -293,7 +317,7 @@ pub struct Run {
     segment: usize,
     inputs: std::collections::HashMap<String, Value>,
     sessions: Vec<Arc<Mutex<Place>>>,
-    last_only: bool,
+    logits: model::Logits,
     abort: Arc<AtomicBool>,
     into: Option<Float32Array>,
 }
@@ -301,14 +325,14 @@ pub struct Run {
 impl Run {
     fn pass(&self) -> Result<Vec<(String, Value)>> {
         if self.sessions.is_empty() {
-            return self.model.run_whole(self.segment, &self.inputs, self.last_only, &self.abort);
+            return self.model.run_whole(self.segment, &self.inputs, self.logits, &self.abort);
         }
         let mut taken = Vec::with_capacity(self.sessions.len());
         let outcome = self.sessions.iter().try_for_each(|place| {
             taken.push(lock(place).take()?);
             Ok(())
         });
-        let outcome = outcome.and_then(|()| self.model.run(self.segment, &self.inputs, &mut taken, self.last_only, &self.abort));
+        let outcome = outcome.and_then(|()| self.model.run(self.segment, &self.inputs, &mut taken, self.logits, &self.abort));
         for (place, session) in self.sessions.iter().zip(taken) {
             lock(place).give_back(session);
         }

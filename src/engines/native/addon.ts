@@ -1,4 +1,5 @@
 import { AssetError, type ErrorCode } from '../../core/errors.js'
+import type { Logits } from '../engine.js'
 
 /** A tensor on its way to or from the addon; exactly one of the lists is there. */
 export interface NamedTensor {
@@ -50,13 +51,15 @@ export interface NativeEvents {
 
 /** A model opened by the addon; its segments run in their order, over and over. */
 export interface OpenedModel {
+  /** prompts are rounded: that was asked for, and changes anything with these weights on this machine */
+  readonly fast: boolean
   session(): NativeSession
   /** the first output of floats that is as long as `into` is written there */
   run(
     segment: number,
     inputs: readonly NamedTensor[],
     sessions: readonly NativeSession[],
-    lastOnly: boolean,
+    logits: Logits,
     abort: NativeAbort,
     into?: Float32Array,
   ): Promise<NamedTensor[]>

@@ -56,9 +56,13 @@ function needed(nodes: readonly NativeNode[], outputs: readonly Port[]): NativeN
   return kept.reverse()
 }
 
-/** The product that makes the logits out of hidden states, row by row: generation needs only its last row. */
+/**
+ * The product that makes the logits out of hidden states, row by row: generation needs only its last row, or none. It is the
+ * last to use a weight or a cache.
+ */
 function headOf(nodes: readonly NativeNode[], outputs: readonly Port[]): number | undefined {
   const logits = outputs.find(({ name }) => name === 'logits')
   const at = nodes.findIndex(({ outputs: made }) => logits !== undefined && made.includes(logits.value))
-  return at >= 0 && nodes[at]!.run.op === 'linear' ? at : undefined
+  const last = nodes.findLastIndex(({ run }) => ['linear', 'conv1d', 'attention'].includes(run.op))
+  return at >= 0 && at === last && nodes[at]!.run.op === 'linear' ? at : undefined
 }

@@ -181,11 +181,19 @@ function attention(tracer: Tracer, node: NodeProto): void {
   const [q, k, v, mask, ...past] = node.input as [string, string, string, ...string[]]
   const [heads, kvHeads, scale] = [integer(node, 'q_num_heads', 0), integer(node, 'kv_num_heads', 0), float(node, 'scale', 0)]
   if (heads < 1 || kvHeads < 1 || scale === 0) throw cannot('an Attention has no heads or no scale')
+  // Scores are capped before they are masked, as the standard's erratum of opset 23 and 24 says; 0 is no cap.
+  const cap = float(node, 'softcap', 0)
+  if (cap < 0) throw cannot(`an Attention has the softcap ${cap}`)
   for (const at of [0, 1, 2]) kindAt(tracer, node, at, ['f32'])
   if (mask) kindAt(tracer, node, 3, ['bool'])
   const cache = past.length > 0 ? { cache: tracer.holdings.cache(kvHeads, past, node.output.slice(1)) } : {}
   const inputs = [q, k, v, ...(mask ? [mask] : [])]
-  tracer.node({ op: 'attention', heads, kvHeads, scale, ...cache }, inputs, node.output.slice(0, 1), 'f32')
+  tracer.node(
+    { op: 'attention', heads, kvHeads, scale, ...(cap > 0 && { softCap: cap }), ...cache },
+    inputs,
+    node.output.slice(0, 1),
+    'f32',
+  )
 }
 
 function slice(tracer: Tracer, node: NodeProto): void {
@@ -265,7 +273,7 @@ const OPERATORS: ReadonlyMap<string, Operator> = new Map([
   ['RMSNormalization', known(2, norm('rmsNorm'), ['axis', 'epsilon', 'stash_type'])],
   ['LayerNormalization', known(3, norm('layerNorm'), ['axis', 'epsilon', 'stash_type'])],
   ['RotaryEmbedding', known(3, rotary, ['num_heads', 'interleaved', 'rotary_embedding_dim'])],
-  ['Attention', { ...known([3, 6], attention, ['q_num_heads', 'kv_num_heads', 'scale']), outputs: [1, 3] }],
+  ['Attention', { ...known([3, 6], attention, ['q_num_heads', 'kv_num_heads', 'scale', 'softcap']), outputs: [1, 3] }],
   ['Shape', known(1, shape, ['start', 'end'])],
   ['Slice', known([3, 5], slice)],
   ['Split', { ...known(1, split, ['axis', 'num_outputs']), outputs: [1, 1024] }],

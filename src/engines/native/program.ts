@@ -8,7 +8,14 @@ export type NativeOp =
   | { readonly op: 'rows' | 'linear' | 'conv1d'; readonly weight: number }
   | { readonly op: 'rmsNorm' | 'layerNorm'; readonly epsilon: number }
   | { readonly op: 'rotary'; readonly heads: number }
-  | { readonly op: 'attention'; readonly heads: number; readonly kvHeads: number; readonly scale: number; readonly cache?: number }
+  | {
+      readonly op: 'attention'
+      readonly heads: number
+      readonly kvHeads: number
+      readonly scale: number
+      readonly softCap?: number
+      readonly cache?: number
+    }
   | { readonly op: 'unary' | 'binary'; readonly f: string }
   | { readonly op: 'where' | 'range' | 'slice' | 'expand' }
   | { readonly op: 'reduce'; readonly f: 'sum' | 'max' | 'l2'; readonly axes: readonly number[]; readonly keep: boolean }

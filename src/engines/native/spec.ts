@@ -3,6 +3,7 @@ import type { GraphIndex, Weight } from '../../graph/cut.js'
 import { TensorProto_DataType as DataType } from '../../graph/generated/onnx_pb.js'
 import { shown } from '../../graph/names.js'
 import { type MatrixUse, planTiles, type RowRun, type TileNeeds, type TilePlan, tileBounds } from '../../plan/tiles.js'
+import type { Exactness } from './exactness.js'
 import type { Program, ProgramSegment } from './program.js'
 
 const DTYPES = new Map<number, string>([
@@ -68,7 +69,7 @@ export function specText(
   program: Program,
   plan: TilePlan,
   files: ReadonlyMap<string, NativeFile>,
-  trace = false,
+  { precision, kvCache, trace = false }: Exactness & { readonly trace?: boolean | undefined },
 ): string {
   const places = new Map([...files.keys()].map((location, at) => [location, at]))
   const stored = (name: string) => {
@@ -88,5 +89,7 @@ export function specText(
     segments: program.segments.map(({ head = null, ...segment }) => ({ ...segment, head })),
     slots: plan.slots,
     trace,
+    kvCache,
+    precision,
   })
 }

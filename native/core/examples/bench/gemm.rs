@@ -1,4 +1,4 @@
-//! Prefill: GFLOPS against a loop of fused multiply-adds in registers.
+//! Prefill, exact and fast: GFLOPS against a loop of fused multiply-adds of float32 in registers.
 use crate::bench::bounds::{fma_time, fma_work};
 use crate::{random, seconds, Options, Rates};
 use masset_core::kernels::*;
@@ -12,14 +12,22 @@ pub fn bench(o: &Options) -> String {
             (Encoding::I4, Some(ScaleType::F16)),
         ] {
             if format!("{encoding:?}").contains(&o.only) {
-                lines.extend([20, 128, 512].map(|rows| case(o, encoding, scale, outputs, inputs, rows)));
+                for precision in [Precision::Exact, Precision::Fast] {
+                    lines.extend([20, 128, 512].map(|rows| case(o, (encoding, scale), (outputs, inputs), rows, precision)));
+                }
             }
         }
     }
     format!("\"gemm\": [\n    {}\n  ]", lines.join(",\n    "))
 }
 
-fn case(o: &Options, encoding: Encoding, scale: Option<ScaleType>, outputs: usize, inputs: usize, rows: usize) -> String {
+fn case(
+    o: &Options,
+    (encoding, scale): (Encoding, Option<ScaleType>),
+    (outputs, inputs): (usize, usize),
+    rows: usize,
+    precision: Precision,
+) -> String {
     let mut bytes = vec![0u8; encoding.row_bytes(inputs).expect("a row") * outputs];
     random(&mut bytes, 3);
     let mut scales = vec![0u8; outputs * inputs / BLOCK * 2];
@@ -37,11 +45,14 @@ fn case(o: &Options, encoding: Encoding, scale: Option<ScaleType>, outputs: usiz
                 y: &mut y,
                 stride: outputs,
             }];
-            gemm(&o.machine, &x, rows, &mut product).expect("gemm");
+            gemm(&o.machine, &x, rows, &mut product, precision).expect("gemm");
         });
         let after = fma_time(&o.machine);
         rates.add(2.0 * (rows * inputs * outputs) as f64, time, fma_work(&o.machine), [before, after]);
     }
     let shape = format!("\"outputs\": {outputs}, \"inputs\": {inputs}, \"rows\": {rows}");
-    format!("{{\"encoding\": \"{encoding:?}\", {shape}, {}}}", rates.json("GFLOPS"))
+    format!(
+        "{{\"encoding\": \"{encoding:?}\", \"precision\": \"{precision:?}\", {shape}, {}}}",
+        rates.json("GFLOPS")
+    )
 }

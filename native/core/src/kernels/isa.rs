@@ -83,6 +83,22 @@ impl Found {
         self.0
     }
 
+    /// Whether AVX-512 is in use and this processor adds products of bfloat16 with it.
+    pub(crate) fn has_bf16(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return self.0 == Isa::Avx512 && is_x86_feature_detected!("avx512bf16");
+        #[allow(unreachable_code)]
+        false
+    }
+
+    /// Whether AVX-512 is in use and this processor adds products of bytes with it.
+    pub(crate) fn has_vnni(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return self.0 == Isa::Avx512 && is_x86_feature_detected!("avx512vnni");
+        #[allow(unreachable_code)]
+        false
+    }
+
     /// Runs a job in this instruction set.
     #[inline]
     pub(crate) fn run<J: Job>(self, job: J) -> J::Out {

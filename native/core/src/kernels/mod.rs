@@ -1,5 +1,6 @@
 //! The arithmetic of the native engine, over slices. Every function has one order of operations, written in sixteen virtual
-//! lanes, so that its results have the same bits on every instruction set and for every number of threads.
+//! lanes, so that its results have the same bits on every instruction set and for every number of threads. Only what is asked
+//! for as [`Precision::Fast`] depends on what the processor knows.
 
 mod attention;
 mod binary;
@@ -24,7 +25,7 @@ pub use binary::{combine, Binary};
 pub use conv1d::conv1d;
 pub use encoding::{Encoding, ScaleType, Tile, BLOCK};
 pub use gather::gather;
-pub use gemm::gemm;
+pub use gemm::{gemm, rounds, Precision};
 pub use isa::Isa;
 pub use linear::{linear, Product, MAX_ROWS};
 pub use machine::Machine;

@@ -9,6 +9,7 @@ mod matrix;
 mod pinned;
 mod products;
 mod run;
+mod seen;
 mod session;
 mod spec;
 #[cfg(test)]
@@ -21,7 +22,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::kernels::Machine;
+use crate::kernels::{self, Machine, Precision};
 use crate::program::{Op, Value};
 use crate::reading::{Disk, Stream, System};
 use crate::trace::{Lane, Taken};
@@ -44,6 +45,17 @@ pub struct Model {
 struct Running {
     /// the segment that follows; none after one that failed
     next: Option<usize>,
+}
+
+/// For which positions a pass computes the output head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Logits {
+    /// all
+    All,
+    /// the last of each sequence
+    Last,
+    /// none: the pass ends there, and what comes after it is not among the outputs
+    None,
 }
 
 /// Counters of a model since it was opened.
@@ -89,12 +101,11 @@ impl Model {
     /// # Errors
     /// `BadInput` for a shape that no cache can have.
     pub fn session(&self) -> Result<Session> {
-        Session::new(&self.spec.caches, false)
+        Session::new(&self.spec.caches, self.spec.kv_cache, false)
     }
 
     /// One segment of a pass: its outputs by name. 0 begins a pass, wherever the one before was left; each other follows the
     /// one before it. `sessions` are those of the sequences of the batch, in order; none for a model without caches.
-    /// `last_only` computes the output head for the last position of each sequence alone.
     ///
     /// # Errors
     /// `BadInput` for inputs that do not fit or a segment out of order; `Io`, `Corrupt`, `Aborted`: sessions are then as long as before the pass.
@@ -103,7 +114,7 @@ impl Model {
         segment: usize,
         inputs: &HashMap<String, Value>,
         sessions: &mut [Session],
-        last_only: bool,
+        logits: Logits,
         abort: &AtomicBool,
     ) -> Result<Vec<(String, Value)>> {
         let program = self.segment(segment)?;
@@ -124,14 +135,20 @@ impl Model {
             machine: &self.machine,
             last_use: &self.last_use[segment],
             abort,
+            logits,
         };
         running.next = None;
         let began = Instant::now();
-        let outputs = pass.run(inputs, sessions, last_only);
+        let outputs = pass.run(inputs, sessions);
         if let Some(recorder) = &self.weights.recorder {
             recorder.record(Lane::Pass, segment, began, 0);
         }
-        running.next = outputs.is_ok().then_some((segment + 1) % self.spec.segments.len());
+        let ended = logits == Logits::None && program.head.is_some();
+        if let (true, true, Some(stream)) = (ended, outputs.is_ok(), self.weights.stream()) {
+            stream.rewind();
+        }
+        let next = if ended { 0 } else { (segment + 1) % self.spec.segments.len() };
+        running.next = outputs.is_ok().then_some(next);
         if outputs.is_err() {
             for (session, length) in sessions.iter_mut().zip(before) {
                 session.truncate(length);
@@ -148,6 +165,16 @@ impl Model {
     /// The shapes of its caches.
     pub fn caches(&self) -> &[CacheShape] {
         &self.spec.caches
+    }
+
+    /// How prompts are computed: `Fast` only if that was asked for and rounds anything with these weights on this machine.
+    pub fn precision(&self) -> Precision {
+        let rounds = |weight: &Weight| kernels::rounds(&self.machine, weight.stored.dtype.encoding(), self.spec.precision);
+        if self.spec.weights.iter().any(rounds) {
+            Precision::Fast
+        } else {
+            Precision::Exact
+        }
     }
 
     /// What was read and waited for so far.
@@ -222,14 +249,22 @@ fn check(segment: &Segment, spec: &Spec) -> Result<Vec<usize>> {
     }
     match segment.outputs.iter().find(|port| !known.get(port.value).copied().unwrap_or(false)) {
         Some(port) => Err(bad(format!("the output {} is not made", port.name))),
-        None if segment
-            .head
-            .is_some_and(|head| head >= segment.nodes.len() || segment.nodes[head].inputs.is_empty()) =>
-        {
-            Err(bad("its head is none".into()))
-        }
+        None if segment.head.is_some_and(|head| !is_head(&segment.nodes, head)) => Err(bad("its head is none".into())),
         None => Ok(last_use),
     }
+}
+
+/// Whether a pass can end before this node: no weight that is streamed and no cache comes after it.
+fn is_head(nodes: &[Node], head: usize) -> bool {
+    let end = |node: &Node| {
+        !matches!(
+            node.run,
+            Op::Linear { .. } | Op::Conv1d { .. } | Op::Attention { cache: Some(_), .. }
+        )
+    };
+    nodes
+        .get(head)
+        .is_some_and(|node| !node.inputs.is_empty() && nodes[head + 1..].iter().all(end))
 }
 
 /// How many inputs and outputs a node has.

@@ -63,7 +63,7 @@ impl Weights {
             if rows <= kernels::MAX_ROWS {
                 kernels::linear(machine, x, rows, &mut [product])
             } else {
-                kernels::gemm(machine, x, rows, &mut [product])
+                kernels::gemm(machine, x, rows, &mut [product], self.precision)
             }
         })?;
         Ok(y)

@@ -2,8 +2,9 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::session::{attend, How, Session};
-use super::spec::{Node, Segment};
+use super::spec::{Node, Port, Segment};
 use super::weights::{Place, Weights};
+use super::Logits;
 use crate::kernels::{self, Heads, Machine};
 use crate::program::{self, Op, Tensor, Unary, Value};
 use crate::{Code, Error, Result};
@@ -17,11 +18,12 @@ pub struct Pass<'a> {
     pub machine: &'a Machine,
     pub last_use: &'a [usize],
     pub abort: &'a AtomicBool,
+    pub logits: Logits,
 }
 
 impl Pass<'_> {
     /// Runs all nodes; `sessions` are the caches, one for each sequence of the batch.
-    pub fn run(&self, inputs: &HashMap<String, Value>, sessions: &mut [Session], last_only: bool) -> Result<Vec<(String, Value)>> {
+    pub fn run(&self, inputs: &HashMap<String, Value>, sessions: &mut [Session]) -> Result<Vec<(String, Value)>> {
         let mut values: Vec<Option<Value>> = vec![None; self.segment.values];
         for port in &self.segment.inputs {
             let value = inputs
@@ -30,7 +32,11 @@ impl Pass<'_> {
             values[port.value] = Some(value.clone());
         }
         let kept: Vec<usize> = self.segment.outputs.iter().map(|port| port.value).collect();
-        for (at, node) in self.segment.nodes.iter().enumerate() {
+        let end = match (self.logits, self.segment.head) {
+            (Logits::None, Some(head)) => head,
+            _ => self.segment.nodes.len(),
+        };
+        for (at, node) in self.segment.nodes[..end].iter().enumerate() {
             if self.abort.load(Ordering::Relaxed) {
                 return Err(Error::new(Code::Aborted, "Cannot finish to run the model: it was cancelled"));
             }
@@ -40,10 +46,10 @@ impl Pass<'_> {
                     values[value] = None;
                 }
             }
-            if last_only && self.segment.head == Some(at) {
+            if self.logits == Logits::Last && self.segment.head == Some(at) {
                 given[0] = last_rows(&given[0])?;
             }
-            let mut compute = || self.node(at, node, &given, sessions);
+            let mut compute = || self.node(at, node, std::mem::take(&mut given), sessions);
             // products with weights are seen tile by tile
             let made = match node.run {
                 Op::Linear { .. } | Op::Conv1d { .. } => compute(),
@@ -53,14 +59,12 @@ impl Pass<'_> {
                 values[value] = Some(made);
             }
         }
-        self.segment
-            .outputs
-            .iter()
-            .map(|port| Ok((port.name.clone(), taken(&values, port.value)?)))
-            .collect()
+        let made = |port: &&Port| end == self.segment.nodes.len() || values[port.value].is_some();
+        let outputs = self.segment.outputs.iter().filter(made);
+        outputs.map(|port| Ok((port.name.clone(), taken(&values, port.value)?))).collect()
     }
 
-    fn node(&self, at: usize, node: &Node, given: &[Value], sessions: &mut [Session]) -> Result<Vec<Value>> {
+    fn node(&self, at: usize, node: &Node, mut given: Vec<Value>, sessions: &mut [Session]) -> Result<Vec<Value>> {
         let one = match &node.run {
             Op::Vector { index } => Value::F32(self.weights.vectors[*index].clone()),
             Op::Integers { dims, data } => Value::I64(Tensor::new(dims.clone(), data.clone())?),
@@ -68,30 +72,35 @@ impl Pass<'_> {
             Op::Rows { weight } => self.rows(*weight, given[0].i64()?)?,
             Op::Linear { weight } => self.linear(at, *weight, given[0].f32()?)?,
             Op::Conv1d { weight } => self.conv1d(at, *weight, given[0].f32()?)?,
-            Op::RmsNorm { epsilon } => self.by_rows(given, |x, y| {
+            Op::RmsNorm { epsilon } => self.by_rows(&given, |x, y| {
                 kernels::rms_norm(self.machine, x, given[1].f32()?.data(), *epsilon, y)
             })?,
             Op::LayerNorm { epsilon } => {
                 let (weight, bias) = (given[1].f32()?.data(), given[2].f32()?.data());
-                self.by_rows(given, |x, y| kernels::layer_norm(self.machine, x, weight, Some(bias), *epsilon, y))?
+                self.by_rows(&given, |x, y| kernels::layer_norm(self.machine, x, weight, Some(bias), *epsilon, y))?
             }
             Op::Rotary { heads } => self.rotary(*heads, given)?,
             Op::Attention {
                 heads,
                 kv_heads,
                 scale,
+                soft_cap,
                 cache,
             } => {
                 let how = How {
                     heads: *heads,
                     kv_heads: *kv_heads,
                     scale: *scale,
+                    soft_cap: *soft_cap,
                     cache: *cache,
                 };
-                Value::F32(attend(self.machine, &how, given, sessions)?)
+                Value::F32(attend(self.machine, &how, &given, sessions)?)
             }
-            Op::Unary { f } => self.unary(*f, given[0].f32()?)?,
-            Op::Binary { f } => program::binary(*f, &given[0], &given[1])?,
+            Op::Unary { f } => self.unary(*f, given.swap_remove(0).into_f32()?)?,
+            Op::Binary { f } => {
+                let a = given.swap_remove(0);
+                program::binary(*f, a, &given[0])?
+            }
             Op::Where {} => program::choose(&given[0], &given[1], &given[2])?,
             Op::Reduce { f, axes, keep } => program::reduce(*f, &given[0], axes, *keep)?,
             Op::Cast { to } => program::cast(&given[0], *to),
@@ -146,28 +155,34 @@ impl Pass<'_> {
         Ok(Value::F32(Tensor::new(x.dims().to_vec(), y)?))
     }
 
-    fn rotary(&self, heads: usize, given: &[Value]) -> Result<Value> {
-        let (x, cos, sin) = (given[0].f32()?, given[1].f32()?, given[2].f32()?);
+    fn rotary(&self, heads: usize, mut given: Vec<Value>) -> Result<Value> {
+        let (sin, cos) = (given.swap_remove(2), given.swap_remove(1));
+        let mut x = given.swap_remove(0).into_f32()?;
         let head_dim = x.rows().1.checked_div(heads).unwrap_or(0);
-        let mut y = x.data().to_vec();
-        kernels::rotary(self.machine, &mut y, Heads { heads, head_dim }, cos.data(), sin.data())?;
-        Ok(Value::F32(Tensor::new(x.dims().to_vec(), y)?))
+        kernels::rotary(
+            self.machine,
+            x.data_mut(),
+            Heads { heads, head_dim },
+            cos.f32()?.data(),
+            sin.f32()?.data(),
+        )?;
+        Ok(Value::F32(x))
     }
 
-    fn unary(&self, f: Unary, x: &Tensor<f32>) -> Result<Value> {
-        let mut y = x.data().to_vec();
+    fn unary(&self, f: Unary, mut x: Tensor<f32>) -> Result<Value> {
+        let y = x.data_mut();
         match f {
             Unary::Cos => y.iter_mut().for_each(|x| *x = libm::cosf(*x)),
             Unary::Sin => y.iter_mut().for_each(|x| *x = libm::sinf(*x)),
             Unary::Sqrt => y.iter_mut().for_each(|x| *x = x.sqrt()),
-            Unary::Sigmoid => kernels::apply(self.machine, kernels::Unary::Sigmoid, &mut y)?,
-            Unary::Silu => kernels::apply(self.machine, kernels::Unary::Silu, &mut y)?,
-            Unary::Tanh => kernels::apply(self.machine, kernels::Unary::Tanh, &mut y)?,
-            Unary::Gelu => kernels::apply(self.machine, kernels::Unary::Gelu, &mut y)?,
-            Unary::GeluTanh => kernels::apply(self.machine, kernels::Unary::GeluTanh, &mut y)?,
-            Unary::Relu => kernels::apply(self.machine, kernels::Unary::Relu, &mut y)?,
+            Unary::Sigmoid => kernels::apply(self.machine, kernels::Unary::Sigmoid, y)?,
+            Unary::Silu => kernels::apply(self.machine, kernels::Unary::Silu, y)?,
+            Unary::Tanh => kernels::apply(self.machine, kernels::Unary::Tanh, y)?,
+            Unary::Gelu => kernels::apply(self.machine, kernels::Unary::Gelu, y)?,
+            Unary::GeluTanh => kernels::apply(self.machine, kernels::Unary::GeluTanh, y)?,
+            Unary::Relu => kernels::apply(self.machine, kernels::Unary::Relu, y)?,
         }
-        Ok(Value::F32(Tensor::new(x.dims().to_vec(), y)?))
+        Ok(Value::F32(x))
     }
 }
 

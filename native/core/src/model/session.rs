@@ -1,3 +1,4 @@
+use super::seen::Seen;
 use super::spec::CacheShape;
 use crate::kernels::{self, Attention, CacheType, Heads, KvCache, Machine, Mask};
 use crate::program::{Tensor, Value};
@@ -19,15 +20,12 @@ struct Record {
 
 impl Session {
     /// `recorded`: what goes in can be exported again.
-    pub(crate) fn new(shapes: &[CacheShape], recorded: bool) -> Result<Self> {
+    pub(crate) fn new(shapes: &[CacheShape], kind: CacheType, recorded: bool) -> Result<Self> {
         let heads = |shape: &CacheShape| Heads {
             heads: shape.kv_heads,
             head_dim: shape.head_dim,
         };
-        let caches = shapes
-            .iter()
-            .map(|shape| KvCache::new(heads(shape), CacheType::F32))
-            .collect::<Result<_>>()?;
+        let caches = shapes.iter().map(|shape| KvCache::new(heads(shape), kind)).collect::<Result<_>>()?;
         let record = recorded.then(|| shapes.iter().map(|_| Record::default()).collect());
         Ok(Self { caches, record })
     }
@@ -102,6 +100,8 @@ pub(crate) struct How {
     pub heads: usize,
     pub kv_heads: usize,
     pub scale: f32,
+    /// scores become cap * tanh(score / cap) before the mask
+    pub soft_cap: Option<f32>,
     /// which cache of the sessions holds what came before
     pub cache: Option<usize>,
 }
@@ -154,9 +154,12 @@ pub(crate) fn attend(machine: &Machine, how: &How, given: &[Value], sessions: &m
             heads: how.heads,
             scale: how.scale,
             first: cache.len() - sequence,
-            causal: matches!(seen, Some(Seen::Causal)),
-            window: None,
-            soft_cap: None,
+            causal: matches!(seen, Some(Seen::Last(_))),
+            window: match seen {
+                Some(Seen::Last(window)) => window,
+                _ => None,
+            },
+            soft_cap: how.soft_cap,
             mask: match &seen {
                 Some(Seen::These(these)) => Some(Mask::Allow(these)),
                 _ => None,
@@ -166,35 +169,4 @@ pub(crate) fn attend(machine: &Machine, how: &How, given: &[Value], sessions: &m
         kernels::attention(machine, cache, &attention, &q.data()[part.clone()], sequence, &mut out[part])?;
     }
     Tensor::new(q.dims().to_vec(), out)
-}
-
-/// What the rows of one sequence may look at.
-enum Seen {
-    /// all that came before them, and themselves
-    Causal,
-    /// (rows, positions)
-    These(Vec<bool>),
-}
-
-impl Seen {
-    /// Out of a mask [batch or 1, 1, sequence, total], of which the last `positions` are this sequence's.
-    fn new(mask: &Tensor<bool>, row: usize, sequence: usize, positions: usize) -> Result<Self> {
-        let refuse = || Error::bad(format!("Cannot attend to {positions} positions by a mask of {:?}", mask.dims()));
-        let (&[many, 1, rows, total] | &[many, rows, total]) = mask.dims() else {
-            return Err(refuse());
-        };
-        if (many != 1 && many <= row) || rows != sequence || total < positions || positions < sequence {
-            return Err(refuse());
-        }
-        let whole = &mask.data()[if many == 1 { 0 } else { row * rows * total }..][..rows * total];
-        let each = || whole.chunks_exact(total.max(1)).map(|row| &row[total - positions..]);
-        let first = positions - sequence;
-        if each()
-            .enumerate()
-            .all(|(at, row)| row.iter().enumerate().all(|(position, &seen)| seen == (position <= first + at)))
-        {
-            return Ok(Seen::Causal);
-        }
-        Ok(Seen::These(each().flatten().copied().collect()))
-    }
 }

@@ -1,5 +1,6 @@
 use serde::Deserialize;
 
+use crate::kernels::{CacheType, Precision};
 use crate::program::{Kind, Op};
 
 /// All that a model is made of, as the caller planned it; every number in it is checked again here.
@@ -24,6 +25,10 @@ pub struct Spec {
     /// whether reads, waits and computing are recorded
     #[serde(default)]
     pub trace: bool,
+    /// how the caches of sessions keep keys and values
+    pub kv_cache: CacheType,
+    /// how exactly many rows at once are multiplied
+    pub precision: Precision,
 }
 
 /// Nodes that run in one call. A wholly native model is one of them.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use serde_json::{json, Value as Json};
 
-use super::{Model, Spec};
+use super::{Logits, Model, Spec};
 use crate::kernels::{Isa, Machine};
 use crate::program::{Tensor, Value};
 use crate::reading::PAGE;
@@ -41,9 +41,9 @@ fn spec(file: &tempfile::NamedTempFile, tiles: &[(usize, bool)]) -> Json {
             "scales": null,
             "tiles": tiles.iter().map(|&(rows, pinned)| json!({ "rows": rows, "pinned": pinned })).collect::<Vec<_>>(),
         }],
-        "caches": [], "slots": 2,
+        "caches": [], "slots": 2, "kvCache": "f32", "precision": "exact",
         "segments": [{
-            "values": 5, "head": 3,
+            "values": 5, "head": 2,
             "inputs": [{ "name": "ids", "value": 0, "kind": "i64" }],
             "outputs": [{ "name": "out", "value": 4, "kind": "f32" }],
             "nodes": [
@@ -67,7 +67,7 @@ fn run(model: &Model, ids: &[i64]) -> crate::Result<Vec<f32>> {
         0,
         &HashMap::from([("ids".to_owned(), ids)]),
         &mut [],
-        false,
+        Logits::All,
         &AtomicBool::new(false),
     )?;
     Ok(outputs[0].1.f32()?.data().to_vec())
@@ -120,6 +120,43 @@ fn computes_the_same_however_its_weight_is_cut_and_kept() {
 }
 
 #[test]
+fn a_pass_may_end_before_the_head_or_compute_it_for_the_last_row() {
+    let (file, _, sums) = fragment();
+    let pass = |model: &Model, logits| {
+        let ids = Value::I64(Tensor::new(vec![1, 3], vec![5, 0, 95]).unwrap());
+        let inputs = HashMap::from([("ids".to_owned(), ids)]);
+        model.run(0, &inputs, &mut [], logits, &AtomicBool::new(false)).unwrap()
+    };
+    for tiles in [
+        vec![(96, true)],
+        vec![(48, true), (48, false)],
+        vec![(40, false), (40, false), (16, false)],
+    ] {
+        let mut plan = spec(&file, &tiles);
+        plan["segments"][0]["outputs"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({ "name": "rows", "value": 1, "kind": "f32" }));
+        let model = open(&plan, sums.clone()).unwrap();
+        let all = pass(&model, Logits::All);
+        for _ in 0..3 {
+            let before = model.stats().bytes_read;
+            let none = pass(&model, Logits::None);
+            assert_eq!(none, [all[1].clone()]);
+            // rows by their ids, where they are in no pinned tile
+            assert!(model.stats().bytes_read - before <= 3 * (WIDTH * 4) as u64);
+            let last = pass(&model, Logits::Last);
+            let data = |value: &Value| value.f32().unwrap().data().to_vec();
+            assert_eq!(data(&last[0].1), data(&all[0].1)[2 * ROWS..]);
+            assert_eq!(pass(&model, Logits::All), all);
+        }
+        // what would be left out of the order of the stream
+        plan["segments"][0]["head"] = json!(0);
+        assert!(open(&plan, sums.clone()).err().unwrap().message.contains("its head is none"));
+    }
+}
+
+#[test]
 fn goes_on_after_a_pass_that_failed() {
     let (file, _, sums) = fragment();
     let model = open(&spec(&file, &[(48, false), (48, true)]), sums.clone()).unwrap();
@@ -127,7 +164,7 @@ fn goes_on_after_a_pass_that_failed() {
     assert!(run(&model, &[96]).is_err());
     assert!(run(&model, &[-1]).is_err());
     assert_eq!(run(&model, &[1]).unwrap(), wanted);
-    let aborted = model.run(0, &HashMap::new(), &mut [], false, &AtomicBool::new(true));
+    let aborted = model.run(0, &HashMap::new(), &mut [], Logits::All, &AtomicBool::new(true));
     assert!(aborted.is_err());
     assert_eq!(run(&model, &[1]).unwrap(), wanted);
     // a model that shares what stays in memory, closed while the other goes on

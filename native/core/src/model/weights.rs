@@ -7,7 +7,7 @@ use super::leases::Leases;
 use super::matrix::Matrix;
 use super::pinned::{Key, Pinned};
 use super::spec::{Spec, Stored, Weight};
-use crate::kernels::{self, Machine, Tile};
+use crate::kernels::{self, Machine, Precision, Tile};
 use crate::program::{elements, Op, Tensor};
 use crate::reading::{Disk, FileSpec, Read, Reader, Region, Stream, DEFAULT_OPEN_FILES, DEFAULT_THREADS, PAGE};
 use crate::trace::{Recorder, MOST_EVENTS};
@@ -16,6 +16,7 @@ use crate::{Error, Result};
 /// The weights of one model: small ones and pinned tiles in memory, the others streamed in the order of the pass.
 pub struct Weights {
     pub(super) reader: Arc<Reader>,
+    pub(super) precision: Precision,
     firsts: Vec<usize>,
     pub vectors: Vec<Tensor<f32>>,
     matrices: Vec<(Matrix, Arc<Pinned>)>,
@@ -57,6 +58,7 @@ impl Weights {
             places: Vec::with_capacity(spec.segments.len()),
             leases: Mutex::default(),
             recorder,
+            precision: spec.precision,
             reader,
         };
         for stored in &spec.vectors {

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 
-use super::{Model, Session};
+use super::{Logits, Model, Session};
 use crate::program::{Tensor, Value};
 use crate::{Error, Result};
 
@@ -14,7 +14,7 @@ impl Model {
         &self,
         segment: usize,
         inputs: &HashMap<String, Value>,
-        last_only: bool,
+        logits: Logits,
         abort: &AtomicBool,
     ) -> Result<Vec<(String, Value)>> {
         let caches: Vec<_> = self
@@ -23,10 +23,11 @@ impl Model {
             .map(|cache| (cache, &self.caches()[cache]))
             .collect();
         let Some((_, first)) = caches.first() else {
-            return self.run(segment, inputs, &mut [], last_only, abort);
+            return self.run(segment, inputs, &mut [], logits, abort);
         };
         let batch = given(inputs, &first.past[0])?.dims().first().copied().unwrap_or(0);
-        let mut sessions = (0..batch).map(|_| Session::new(self.caches(), true)).collect::<Result<Vec<_>>>()?;
+        let session = |_| Session::new(self.caches(), self.spec.kv_cache, true);
+        let mut sessions = (0..batch).map(session).collect::<Result<Vec<_>>>()?;
         for &(cache, shape) in &caches {
             let (keys, values) = (given(inputs, &shape.past[0])?, given(inputs, &shape.past[1])?);
             let [_, _, positions, _] = *keys.dims() else {
@@ -50,7 +51,7 @@ impl Model {
                 )?;
             }
         }
-        let mut outputs = self.run(segment, inputs, &mut sessions, last_only, abort)?;
+        let mut outputs = self.run(segment, inputs, &mut sessions, logits, abort)?;
         for &(cache, shape) in &caches {
             let all: Vec<_> = sessions.iter().map(|session| session.export(cache, shape)).collect();
             let positions = all.first().map_or(0, |&(_, _, positions)| positions);

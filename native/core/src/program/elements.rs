@@ -78,36 +78,47 @@ fn zip<A: Copy, B: Copy, C>(a: &Tensor<A>, b: &Tensor<B>, f: impl Fn(A, B) -> C)
     Tensor::new(dims, (0..count).map(|_| f(a.data()[left.step()], b.data()[right.step()])).collect())
 }
 
-pub fn binary(f: Binary, a: &Value, b: &Value) -> Result<Value> {
+/// The same where the result is of the type of `a`, whose elements it takes over if they are as many.
+fn merge<T: Copy>(mut a: Tensor<T>, b: &Tensor<T>, f: impl Fn(T, T) -> T) -> Result<Tensor<T>> {
+    if a.dims() != b.dims() {
+        return zip(&a, b, f);
+    }
+    for (x, &y) in a.data_mut().iter_mut().zip(b.data()) {
+        *x = f(*x, y);
+    }
+    Ok(a)
+}
+
+pub fn binary(f: Binary, a: Value, b: &Value) -> Result<Value> {
     let refuse = || Err(Error::bad(format!("Cannot take {f:?} of values of these types")));
     Ok(match (a, b) {
         (Value::F32(a), Value::F32(b)) => match f {
-            Binary::Add => Value::F32(zip(a, b, |x, y| x + y)?),
-            Binary::Sub => Value::F32(zip(a, b, |x, y| x - y)?),
-            Binary::Mul => Value::F32(zip(a, b, |x, y| x * y)?),
-            Binary::Div => Value::F32(zip(a, b, |x, y| x / y)?),
-            Binary::Max => Value::F32(zip(a, b, f32::max)?),
-            Binary::Less => Value::Bool(zip(a, b, |x, y| x < y)?),
-            Binary::LessOrEqual => Value::Bool(zip(a, b, |x, y| x <= y)?),
-            Binary::Greater => Value::Bool(zip(a, b, |x, y| x > y)?),
-            Binary::Equal => Value::Bool(zip(a, b, |x, y| x == y)?),
+            Binary::Add => Value::F32(merge(a, b, |x, y| x + y)?),
+            Binary::Sub => Value::F32(merge(a, b, |x, y| x - y)?),
+            Binary::Mul => Value::F32(merge(a, b, |x, y| x * y)?),
+            Binary::Div => Value::F32(merge(a, b, |x, y| x / y)?),
+            Binary::Max => Value::F32(merge(a, b, f32::max)?),
+            Binary::Less => Value::Bool(zip(&a, b, |x, y| x < y)?),
+            Binary::LessOrEqual => Value::Bool(zip(&a, b, |x, y| x <= y)?),
+            Binary::Greater => Value::Bool(zip(&a, b, |x, y| x > y)?),
+            Binary::Equal => Value::Bool(zip(&a, b, |x, y| x == y)?),
             Binary::And | Binary::Or => return refuse(),
         },
         (Value::I64(a), Value::I64(b)) => match f {
-            Binary::Add => Value::I64(zip(a, b, i64::wrapping_add)?),
-            Binary::Sub => Value::I64(zip(a, b, i64::wrapping_sub)?),
-            Binary::Mul => Value::I64(zip(a, b, i64::wrapping_mul)?),
-            Binary::Max => Value::I64(zip(a, b, i64::max)?),
-            Binary::Less => Value::Bool(zip(a, b, |x, y| x < y)?),
-            Binary::LessOrEqual => Value::Bool(zip(a, b, |x, y| x <= y)?),
-            Binary::Greater => Value::Bool(zip(a, b, |x, y| x > y)?),
-            Binary::Equal => Value::Bool(zip(a, b, |x, y| x == y)?),
+            Binary::Add => Value::I64(merge(a, b, i64::wrapping_add)?),
+            Binary::Sub => Value::I64(merge(a, b, i64::wrapping_sub)?),
+            Binary::Mul => Value::I64(merge(a, b, i64::wrapping_mul)?),
+            Binary::Max => Value::I64(merge(a, b, i64::max)?),
+            Binary::Less => Value::Bool(zip(&a, b, |x, y| x < y)?),
+            Binary::LessOrEqual => Value::Bool(zip(&a, b, |x, y| x <= y)?),
+            Binary::Greater => Value::Bool(zip(&a, b, |x, y| x > y)?),
+            Binary::Equal => Value::Bool(zip(&a, b, |x, y| x == y)?),
             Binary::Div | Binary::And | Binary::Or => return refuse(),
         },
         (Value::Bool(a), Value::Bool(b)) => match f {
-            Binary::And => Value::Bool(zip(a, b, |x, y| x && y)?),
-            Binary::Or => Value::Bool(zip(a, b, |x, y| x || y)?),
-            Binary::Equal => Value::Bool(zip(a, b, |x, y| x == y)?),
+            Binary::And => Value::Bool(merge(a, b, |x, y| x && y)?),
+            Binary::Or => Value::Bool(merge(a, b, |x, y| x || y)?),
+            Binary::Equal => Value::Bool(zip(&a, b, |x, y| x == y)?),
             _ => return refuse(),
         },
         _ => return refuse(),

@@ -137,6 +137,8 @@ pub enum Op {
         kv_heads: usize,
         /// of the products of queries and keys
         scale: f32,
+        /// scores become cap * tanh(score / cap) before the mask; none leaves them as they are
+        soft_cap: Option<f32>,
         /// which cache holds what came before; none for an encoder
         cache: Option<usize>,
     },

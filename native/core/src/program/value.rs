@@ -59,6 +59,12 @@ impl<T> Tensor<T> {
 }
 
 impl<T: Clone> Tensor<T> {
+    /// All elements, to change in place; a copy of them where somebody else has them too.
+    pub fn data_mut(&mut self) -> &mut [T] {
+        let data: &mut Vec<T> = Arc::make_mut(&mut self.data);
+        data
+    }
+
     /// The elements, without a copy where nobody else has them.
     pub fn into_data(self) -> Vec<T> {
         Arc::try_unwrap(self.data).unwrap_or_else(|shared| shared.to_vec())
@@ -115,6 +121,15 @@ impl Value {
         match self {
             Value::F32(tensor) => Ok(tensor),
             _ => Err(Error::bad("Cannot run a node: an input of it is not of float32")),
+        }
+    }
+
+    /// # Errors
+    /// `BadInput` where it is of another type.
+    pub fn into_f32(self) -> Result<Tensor<f32>> {
+        match self {
+            Value::F32(tensor) => Ok(tensor),
+            other => other.f32().cloned(),
         }
     }
 

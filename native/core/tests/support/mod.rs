@@ -177,7 +177,7 @@ pub fn multiply(machine: &Machine, w: &[Tile], x: &[f32], rows: usize, bias: Opt
         stride: outputs,
     }];
     if prefill {
-        gemm(machine, x, rows, &mut products).unwrap();
+        gemm(machine, x, rows, &mut products, Precision::Exact).unwrap();
     } else {
         linear(machine, x, rows, &mut products).unwrap();
     }

@@ -8,7 +8,8 @@ use crate::{Error, Result};
 pub const PAGE: usize = 256;
 
 /// How keys and values are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum CacheType {
     /// IEEE single
     F32,

@@ -11,6 +11,8 @@ mod tile;
 mod u4;
 
 use super::lanes::Lanes;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use i8::I8;
 pub(crate) use params::{Params, RUN};
 pub use tile::{ScaleType, Tile};
 

@@ -1,11 +1,9 @@
 #![allow(clippy::needless_range_loop)] // closures are not always inlined, and what is not inlined lacks the instruction set
-use super::pack::{panel, STRIDE};
+use super::pack::STRIDE;
+use super::part::panel;
 use crate::kernels::isa::Job;
 use crate::kernels::lanes::{Lanes, LANES};
 use std::ops::Range;
-
-/// Outputs of a piece of work: a multiple of what a microkernel takes, and few enough for the L2 cache.
-pub(crate) const OUTPUTS: usize = 48;
 
 /// One run of inputs: some decoded rows of weights against all packed rows of x.
 pub(crate) struct Stripe<'a> {

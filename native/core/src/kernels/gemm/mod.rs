@@ -1,19 +1,21 @@
-//! Prefill: many rows of activations against weights, blocked for the caches, all in float32.
+//! Prefill: many rows of activations against weights, blocked for the caches.
 //!
-//! For each row and output: the inputs in runs of [`RUN`]; within a run one `fma` per input, in order, from zero; the runs'
-//! sums are added in order, then the bias. A lane is a row, so bits depend neither on the other rows, nor on threads, tiles
-//! or the instruction set. Weights are decoded a few rows and one run at a time, scales applied, never as a whole.
+//! Exact: all in float32. For each row and output: the inputs in runs of [`RUN`]; within a run one `fma` per input, in order,
+//! from zero; the runs' sums are added in order, then the bias. A lane is a row, so bits depend neither on the other rows, nor
+//! on threads, tiles or the instruction set. Weights are decoded a few rows and one run at a time, scales applied, never as a
+//! whole. Fast: the same way through the data with rounded activations, see `fast`.
 
+#[cfg(target_arch = "x86_64")]
+mod fast;
+mod float;
 mod micro;
 mod pack;
+mod part;
 
-use super::encoding::{visit, Decode, Visit};
-use super::linear::{check, cut, Output};
-use super::{Machine, Product, Tile};
+use super::linear::{check, cut};
+use super::{Encoding, Machine, Product};
 use crate::Result;
-use micro::{Stripe, OUTPUTS};
-use pack::{pack, Decoded};
-use std::ops::Range;
+use part::{Part, OUTPUTS};
 
 /// Inputs of one run.
 pub(crate) const RUN: usize = 256;
@@ -21,9 +23,25 @@ pub(crate) const RUN: usize = 256;
 /// Elements of packed activations: 8 MiB.
 const PACKED: usize = 2 << 20;
 
+/// How exactly many rows at once are multiplied; up to [`super::MAX_ROWS`] rows never lose anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Precision {
+    /// activations as they are, all in float32
+    Exact,
+    /// activations rounded to what weights are kept in: to bfloat16, or for weights of 8 and 4 bits to whole numbers of 8 bits
+    /// in blocks of 32 with a scale; where the processor has instructions for it
+    Fast,
+}
+
+/// Whether many rows at once are rounded when they are multiplied by such weights, without zero points.
+pub fn rounds(machine: &Machine, encoding: Encoding, precision: Precision) -> bool {
+    Arithmetic::of(machine, encoding, precision) != Arithmetic::Float
+}
+
 /// y = x w' (+ bias) for any number of rows, for every product with the same x (rows, inputs).
 /// Errors: BadInput if shapes and lengths do not match.
-pub fn gemm(machine: &Machine, x: &[f32], rows: usize, products: &mut [Product]) -> Result<()> {
+pub fn gemm(machine: &Machine, x: &[f32], rows: usize, products: &mut [Product], precision: Precision) -> Result<()> {
     if rows == 0 {
         return Ok(());
     }
@@ -31,91 +49,63 @@ pub fn gemm(machine: &Machine, x: &[f32], rows: usize, products: &mut [Product])
     let step = (PACKED / inputs).clamp(64, 512) / 32 * 32;
     for first in (0..rows).step_by(step) {
         let count = step.min(rows - first);
-        let padded = count.next_multiple_of(16);
-        let mut packed = machine.scratch(padded * inputs);
-        pack(machine, &x[first * inputs..][..count * inputs], inputs, &mut packed)?;
-        let x = Packed {
-            x: &packed,
+        let part = Part {
+            x: &x[first * inputs..][..count * inputs],
             first,
             count,
-            padded,
             inputs,
         };
         let cuts = cut(products, |_| OUTPUTS);
-        machine.pool().run(cuts.len(), &|index| {
-            let (tile, range, output) = &cuts[index];
-            visit(
-                tile,
-                Piece {
-                    machine,
-                    x: &x,
-                    tile,
-                    range: range.clone(),
-                    output,
-                },
-            );
-        })?;
+        for arithmetic in Arithmetic::ALL {
+            let mine: Vec<_> = cuts
+                .iter()
+                .filter(|(tile, ..)| {
+                    let precision = if tile.has_zero_points() { Precision::Exact } else { precision };
+                    Arithmetic::of(machine, tile.encoding(), precision) == arithmetic
+                })
+                .collect();
+            if !mine.is_empty() {
+                arithmetic.run(machine, &part, &mine)?;
+            }
+        }
     }
     Ok(())
 }
 
-/// Rows `first..first + count` of x, packed.
-struct Packed<'a> {
-    x: &'a [f32],
-    first: usize,
-    count: usize,
-    padded: usize,
-    inputs: usize,
+/// What a tile is multiplied in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Arithmetic {
+    Float,
+    /// weights and activations as bfloat16
+    Bf16,
+    /// weights and activations as whole numbers of 8 bits with scales
+    Int8,
 }
 
-/// Some rows of a tile against all packed rows of x.
-struct Piece<'a, 'b> {
-    machine: &'a Machine,
-    x: &'a Packed<'a>,
-    tile: &'a Tile<'b>,
-    range: Range<usize>,
-    output: &'a Output<'a>,
-}
+impl Arithmetic {
+    const ALL: [Arithmetic; 3] = [Arithmetic::Float, Arithmetic::Bf16, Arithmetic::Int8];
 
-impl Visit for Piece<'_, '_> {
-    type Out = ();
-    fn visit<E: Decode>(self) {
-        let Piece {
-            machine,
-            x,
-            tile,
-            range,
-            output,
-        } = self;
-        let (outputs, found) = (range.len(), machine.found());
-        let mut weights = machine.scratch(outputs * pack::STRIDE);
-        let mut sums = machine.scratch(outputs * x.padded);
-        for start in (0..x.inputs).step_by(RUN) {
-            let run = start..x.inputs.min(start + RUN);
-            found.run(Decoded::<E>::new(tile, range.clone(), run.clone(), &mut weights));
-            found.run(Stripe {
-                weights: &weights,
-                x: x.x,
-                inputs: x.inputs,
-                run,
-                outputs,
-                rows: x.padded,
-                sums: &mut sums,
-            });
+    fn of(machine: &Machine, encoding: Encoding, precision: Precision) -> Arithmetic {
+        let found = machine.found();
+        if precision == Precision::Exact {
+            return Arithmetic::Float;
         }
-        for row in 0..x.count {
-            for o in 0..outputs {
-                let at = output.first + range.start + o;
-                let bias = output.bias.map_or(0.0, |b| b[at]);
-                let sum = sums[o * x.padded + row];
-                // SAFETY: `check` saw that y has this place; each output is in one piece of work only.
-                unsafe {
-                    output.y.set(
-                        (x.first + row) * output.stride + at,
-                        if output.bias.is_some() { sum + bias } else { sum },
-                    )
-                };
-            }
+        match encoding {
+            Encoding::Bf16 if found.has_bf16() => Arithmetic::Bf16,
+            Encoding::I8 | Encoding::I4 if found.has_vnni() => Arithmetic::Int8,
+            _ => Arithmetic::Float,
+        }
+    }
+
+    fn run(self, machine: &Machine, part: &Part, pieces: &[&super::linear::Piece]) -> Result<()> {
+        match self {
+            Arithmetic::Float => float::run(machine, part, pieces),
+            #[cfg(target_arch = "x86_64")]
+            Arithmetic::Bf16 => fast::run::<fast::Bf16>(machine, part, pieces),
+            #[cfg(target_arch = "x86_64")]
+            Arithmetic::Int8 => fast::run::<fast::Int8>(machine, part, pieces),
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => float::run(machine, part, pieces),
         }
     }
 }

@@ -1,3 +1,4 @@
+use super::part::panel;
 use super::RUN;
 use crate::kernels::encoding::Decode;
 use crate::kernels::gather::{decode, decode_ragged};
@@ -11,15 +12,6 @@ use std::ops::Range;
 
 /// From one decoded row of weights to the next: a run, and what keeps rows out of each other's cache sets.
 pub(crate) const STRIDE: usize = RUN + 16;
-
-/// Rows of x in a panel: 32 while there are that many, then 16s.
-pub(crate) fn panel(rows_left: usize) -> usize {
-    if rows_left > 16 {
-        32
-    } else {
-        16
-    }
-}
 
 /// x (rows, inputs) as panels of (inputs, 32) or, at the end, (inputs, 16), rows filled up with zeros: a panel's rows are lanes.
 /// The panel that starts with row r starts at element r * inputs.

@@ -21,7 +21,7 @@ use crate::{Error, Result};
 use activations::Activations;
 use cut::Cut;
 pub use product::Product;
-pub(crate) use product::{check, cut, Output};
+pub(crate) use product::{check, cut, Output, Piece};
 use std::ops::Range;
 
 /// The most rows of activations that decode takes.

@@ -52,7 +52,7 @@ impl Fragment {
                 "scales": { "file": 0, "offset": PAGE, "dtype": "F16", "dims": [ROWS, BLOCKS] },
                 "tiles": tiles.iter().map(|&(rows, pinned)| json!({ "rows": rows, "pinned": pinned })).collect::<Vec<_>>(),
             }],
-            "caches": [], "slots": 2,
+            "caches": [], "slots": 2, "kvCache": "f32", "precision": "exact",
             "segments": [{
                 "values": 3, "head": null,
                 "inputs": [{ "name": "ids", "value": 0, "kind": "i64" }],

@@ -36,7 +36,7 @@ fn inputs(value: f32) -> HashMap<String, Value> {
 }
 
 fn segment(model: &Model, at: usize, value: f32, sessions: &mut [crate::model::Session]) -> Result<Vec<(String, Value)>> {
-    model.run(at, &inputs(value), sessions, false, &AtomicBool::new(false))
+    model.run(at, &inputs(value), sessions, Logits::All, &AtomicBool::new(false))
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn a_segment_out_of_order_is_refused_and_a_new_pass_begins_wherever_the_last_was
     segment(&model, 0, 1.0, &mut sessions).unwrap();
     let mut wrong = inputs(1.0);
     wrong.insert("x".into(), tensor(&[1, 1, WIDTH + 1], 1.0));
-    assert!(model.run(1, &wrong, &mut sessions, false, &AtomicBool::new(false)).is_err());
+    assert!(model.run(1, &wrong, &mut sessions, Logits::All, &AtomicBool::new(false)).is_err());
     assert_eq!(sessions[0].len(), 1);
     refused(segment(&model, 1, 1.0, &mut sessions));
     sessions[0].truncate(0);
@@ -110,7 +110,7 @@ fn caches_that_the_caller_keeps_are_those_of_the_segment_alone() {
     }
     for round in 1..3 {
         let kept = segment(&model, 0, 1.0, &mut sessions).unwrap();
-        let outside = model.run_whole(0, &given, false, &AtomicBool::new(false)).unwrap();
+        let outside = model.run_whole(0, &given, Logits::All, &AtomicBool::new(false)).unwrap();
         assert_eq!(outside[..2], kept[..]);
         let names: Vec<&str> = outside.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["y", "seen", "K0", "V0"]);

@@ -1,0 +1,70 @@
+use super::micro::Stripe;
+use super::pack::{pack, Decoded, STRIDE};
+use super::part::Part;
+use super::RUN;
+use crate::kernels::encoding::{visit, Decode, Visit};
+use crate::kernels::linear::{Output, Piece};
+use crate::kernels::{Machine, Tile};
+use crate::Result;
+use std::ops::Range;
+
+/// Multiplies some rows by pieces of weights in float32.
+pub(crate) fn run(machine: &Machine, part: &Part, pieces: &[&Piece]) -> Result<()> {
+    let mut packed = machine.scratch(part.padded() * part.inputs);
+    pack(machine, part.x, part.inputs, &mut packed)?;
+    machine.pool().run(pieces.len(), &|index| {
+        let (tile, range, output) = pieces[index];
+        visit(
+            tile,
+            Multiply {
+                machine,
+                part,
+                packed: &packed,
+                tile,
+                range: range.clone(),
+                output,
+            },
+        );
+    })
+}
+
+/// Some rows of a tile against all packed rows of x.
+struct Multiply<'a, 'b> {
+    machine: &'a Machine,
+    part: &'a Part<'a>,
+    packed: &'a [f32],
+    tile: &'a Tile<'b>,
+    range: Range<usize>,
+    output: &'a Output<'a>,
+}
+
+impl Visit for Multiply<'_, '_> {
+    type Out = ();
+    fn visit<E: Decode>(self) {
+        let Multiply {
+            machine,
+            part,
+            packed,
+            tile,
+            range,
+            output,
+        } = self;
+        let (outputs, found) = (range.len(), machine.found());
+        let mut weights = machine.scratch(outputs * STRIDE);
+        let mut sums = machine.scratch(outputs * part.padded());
+        for start in (0..part.inputs).step_by(RUN) {
+            let run = start..part.inputs.min(start + RUN);
+            found.run(Decoded::<E>::new(tile, range.clone(), run.clone(), &mut weights));
+            found.run(Stripe {
+                weights: &weights,
+                x: packed,
+                inputs: part.inputs,
+                run,
+                outputs,
+                rows: part.padded(),
+                sums: &mut sums,
+            });
+        }
+        part.finish(&sums, &range, output);
+    }
+}
