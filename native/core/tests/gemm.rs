@@ -84,3 +84,41 @@ fn nan_and_infinity_reach_the_outputs_that_they_belong_to() {
         }
     }
 }
+
+#[test]
+fn rows_that_meet_one_tile_after_the_other_give_the_same_bits() {
+    let mut r = Random(8);
+    let machine = Machine::new(Isa::detect(), 2).unwrap();
+    // one part, parts that are kept packed, and more than is kept
+    for (rows, inputs) in [(40, 320), (600, 4096), (1100, 4096)] {
+        for kind in [kinds()[0], kinds()[2], kinds()[3], kinds()[9]] {
+            let w = Weights::random(kind, 70, inputs, &mut r);
+            let x = r.floats(rows * inputs);
+            for precision in [Precision::Exact, Precision::Fast] {
+                let at_once = |tiles: &[Tile]| {
+                    let mut y = vec![f32::NAN; rows * 70];
+                    let mut products = [Product {
+                        tiles,
+                        bias: None,
+                        y: &mut y,
+                        stride: 70,
+                    }];
+                    gemm(&machine, &x, rows, &mut products, precision).unwrap();
+                    y
+                };
+                let prompt = Prompt::new(&machine, &x, rows);
+                let mut y = vec![f32::NAN; rows * 70];
+                for (start, end) in [(0, 2), (2, 66), (66, 70)] {
+                    let mut products = [Product {
+                        tiles: &[w.part(start, end)],
+                        bias: None,
+                        y: &mut y[start..],
+                        stride: 70,
+                    }];
+                    prompt.multiply(&mut products, precision).unwrap();
+                }
+                assert_eq!(bits(&y), bits(&at_once(&[w.tile()])), "{kind:?} {rows} x {inputs} {precision:?}");
+            }
+        }
+    }
+}

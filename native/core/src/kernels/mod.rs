@@ -25,7 +25,7 @@ pub use binary::{combine, Binary};
 pub use conv1d::conv1d;
 pub use encoding::{Encoding, ScaleType, Tile, BLOCK};
 pub use gather::gather;
-pub use gemm::{gemm, rounds, Precision};
+pub use gemm::{gemm, rounds, Precision, Prompt};
 pub use isa::Isa;
 pub use linear::{linear, Product, MAX_ROWS};
 pub use machine::Machine;

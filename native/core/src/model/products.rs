@@ -53,6 +53,7 @@ impl Weights {
         if rows == 0 {
             return Ok(y);
         }
+        let prompt = kernels::Prompt::new(machine, x, rows);
         self.each_tile(place, weight, abort, |first, tiles| {
             let product = Product {
                 tiles,
@@ -63,7 +64,7 @@ impl Weights {
             if rows <= kernels::MAX_ROWS {
                 kernels::linear(machine, x, rows, &mut [product])
             } else {
-                kernels::gemm(machine, x, rows, &mut [product], self.precision)
+                prompt.multiply(&mut [product], self.precision)
             }
         })?;
         Ok(y)

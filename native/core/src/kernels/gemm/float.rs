@@ -4,14 +4,20 @@ use super::part::Part;
 use super::RUN;
 use crate::kernels::encoding::{visit, Decode, Visit};
 use crate::kernels::linear::{Output, Piece};
+use crate::kernels::machine::Scratch;
 use crate::kernels::{Machine, Tile};
 use crate::Result;
 use std::ops::Range;
 
-/// Multiplies some rows by pieces of weights in float32.
-pub(crate) fn run(machine: &Machine, part: &Part, pieces: &[&Piece]) -> Result<()> {
+/// Some rows in panels.
+pub(crate) fn packed<'a>(machine: &'a Machine, part: &Part) -> Result<Scratch<'a>> {
     let mut packed = machine.scratch(part.padded() * part.inputs);
     pack(machine, part.x, part.inputs, &mut packed)?;
+    Ok(packed)
+}
+
+/// Multiplies some rows, packed, by pieces of weights in float32.
+pub(crate) fn run(machine: &Machine, part: &Part, packed: &[f32], pieces: &[&Piece]) -> Result<()> {
     machine.pool().run(pieces.len(), &|index| {
         let (tile, range, output) = pieces[index];
         visit(
@@ -19,7 +25,7 @@ pub(crate) fn run(machine: &Machine, part: &Part, pieces: &[&Piece]) -> Result<(
             Multiply {
                 machine,
                 part,
-                packed: &packed,
+                packed,
                 tile,
                 range: range.clone(),
                 output,

@@ -11,17 +11,17 @@ mod float;
 mod micro;
 mod pack;
 mod part;
+mod prompt;
 
 use super::linear::{check, cut};
-use super::{Encoding, Machine, Product};
+use super::{Encoding, Machine, Product, Tile};
+use crate::kernels::machine::Scratch;
 use crate::Result;
-use part::{Part, OUTPUTS};
+use part::{piece, Part};
+pub use prompt::Prompt;
 
 /// Inputs of one run.
 pub(crate) const RUN: usize = 256;
-
-/// Elements of packed activations: 8 MiB.
-const PACKED: usize = 2 << 20;
 
 /// How exactly many rows at once are multiplied; up to [`super::MAX_ROWS`] rows never lose anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Deserialize)]
@@ -42,34 +42,33 @@ pub fn rounds(machine: &Machine, encoding: Encoding, precision: Precision) -> bo
 /// y = x w' (+ bias) for any number of rows, for every product with the same x (rows, inputs).
 /// Errors: BadInput if shapes and lengths do not match.
 pub fn gemm(machine: &Machine, x: &[f32], rows: usize, products: &mut [Product], precision: Precision) -> Result<()> {
-    if rows == 0 {
-        return Ok(());
-    }
-    let Some(inputs) = check(x, rows, products)? else { return Ok(()) };
-    let step = (PACKED / inputs).clamp(64, 512) / 32 * 32;
-    for first in (0..rows).step_by(step) {
-        let count = step.min(rows - first);
-        let part = Part {
-            x: &x[first * inputs..][..count * inputs],
-            first,
-            count,
-            inputs,
-        };
-        let cuts = cut(products, |_| OUTPUTS);
-        for arithmetic in Arithmetic::ALL {
-            let mine: Vec<_> = cuts
-                .iter()
-                .filter(|(tile, ..)| {
-                    let precision = if tile.has_zero_points() { Precision::Exact } else { precision };
-                    Arithmetic::of(machine, tile.encoding(), precision) == arithmetic
-                })
-                .collect();
-            if !mine.is_empty() {
-                arithmetic.run(machine, &part, &mine)?;
-            }
+    Prompt::new(machine, x, rows).multiply(products, precision)
+}
+
+impl Prompt<'_> {
+    /// y = x w' (+ bias) for every product.
+    /// Errors: BadInput if shapes and lengths do not match.
+    pub fn multiply(&self, products: &mut [Product], precision: Precision) -> Result<()> {
+        if self.rows == 0 || check(self.x, self.rows, products)?.is_none() {
+            return Ok(());
         }
+        let outputs = products.iter().flat_map(|p| p.tiles).map(Tile::rows).sum();
+        let size = piece(outputs, self.machine.pool().threads());
+        self.parts(|index, part| {
+            let cuts = cut(products, |_| size);
+            for arithmetic in Arithmetic::ALL {
+                let of = |tile: &Tile| {
+                    let precision = if tile.has_zero_points() { Precision::Exact } else { precision };
+                    Arithmetic::of(self.machine, tile.encoding(), precision)
+                };
+                let mine: Vec<_> = cuts.iter().filter(|(tile, ..)| of(tile) == arithmetic).collect();
+                if !mine.is_empty() {
+                    self.packed(index, part, arithmetic, |x| arithmetic.run(self.machine, part, x, &mine))?;
+                }
+            }
+            Ok(())
+        })
     }
-    Ok(())
 }
 
 /// What a tile is multiplied in.
@@ -97,15 +96,28 @@ impl Arithmetic {
         }
     }
 
-    fn run(self, machine: &Machine, part: &Part, pieces: &[&super::linear::Piece]) -> Result<()> {
+    /// The rows of a part as `run` wants them.
+    fn pack<'a>(self, machine: &'a Machine, part: &Part) -> Result<Scratch<'a>> {
         match self {
-            Arithmetic::Float => float::run(machine, part, pieces),
+            Arithmetic::Float => float::packed(machine, part),
             #[cfg(target_arch = "x86_64")]
-            Arithmetic::Bf16 => fast::run::<fast::Bf16>(machine, part, pieces),
+            Arithmetic::Bf16 => fast::packed::<fast::Bf16>(machine, part),
             #[cfg(target_arch = "x86_64")]
-            Arithmetic::Int8 => fast::run::<fast::Int8>(machine, part, pieces),
+            Arithmetic::Int8 => fast::packed::<fast::Int8>(machine, part),
             #[cfg(not(target_arch = "x86_64"))]
-            _ => float::run(machine, part, pieces),
+            _ => float::packed(machine, part),
+        }
+    }
+
+    fn run(self, machine: &Machine, part: &Part, x: &[f32], pieces: &[&super::linear::Piece]) -> Result<()> {
+        match self {
+            Arithmetic::Float => float::run(machine, part, x, pieces),
+            #[cfg(target_arch = "x86_64")]
+            Arithmetic::Bf16 => fast::run::<fast::Bf16>(machine, part, x, pieces),
+            #[cfg(target_arch = "x86_64")]
+            Arithmetic::Int8 => fast::run::<fast::Int8>(machine, part, x, pieces),
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => float::run(machine, part, x, pieces),
         }
     }
 }

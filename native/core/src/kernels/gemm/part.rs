@@ -2,7 +2,14 @@ use crate::kernels::linear::Output;
 use std::ops::Range;
 
 /// Outputs of a piece of work: a multiple of what a microkernel takes, and few enough for the L2 cache.
-pub(crate) const OUTPUTS: usize = 48;
+const OUTPUTS: usize = 48;
+
+/// Outputs of a piece where there are `outputs` for `threads` threads: a tile may have too few for pieces of the best size to be
+/// shared evenly. Whoever makes pieces cuts at multiples of 8.
+pub(super) fn piece(outputs: usize, threads: usize) -> usize {
+    let rounds = outputs.div_ceil(OUTPUTS * threads).max(1);
+    outputs.div_ceil(rounds * threads).next_multiple_of(8).min(OUTPUTS)
+}
 
 /// Rows of x that are packed at a time: `count` from `first` on.
 pub(crate) struct Part<'a> {

@@ -16,6 +16,7 @@ mod weights;
 use super::part::Part;
 use super::RUN;
 use crate::kernels::linear::Piece;
+use crate::kernels::machine::Scratch;
 use crate::kernels::{Machine, BLOCK};
 use crate::Result;
 pub(super) use bf16::Bf16;
@@ -26,11 +27,16 @@ use micro::Stripe;
 use pack::pack;
 use weights::Weights;
 
-/// Multiplies some rows by pieces of weights. The processor must know what D needs.
-pub(super) fn run<D: Dot>(machine: &Machine, part: &Part, pieces: &[&Piece]) -> Result<()> {
-    let blocks = part.inputs.div_ceil(BLOCK);
-    let mut packed = machine.scratch(part.padded() * blocks * D::WORDS);
+/// Some rows in panels of words. The processor must know what D needs.
+pub(super) fn packed<'a, D: Dot>(machine: &'a Machine, part: &Part) -> Result<Scratch<'a>> {
+    let mut packed = machine.scratch(part.padded() * part.inputs.div_ceil(BLOCK) * D::WORDS);
     pack::<D>(machine, part, &mut packed)?;
+    Ok(packed)
+}
+
+/// Multiplies some rows, packed, by pieces of weights. The processor must know what D needs.
+pub(super) fn run<D: Dot>(machine: &Machine, part: &Part, packed: &[f32], pieces: &[&Piece]) -> Result<()> {
+    let blocks = part.inputs.div_ceil(BLOCK);
     machine.pool().run(pieces.len(), &|index| {
         let (tile, range, output) = pieces[index];
         let outputs = range.len();
@@ -42,7 +48,7 @@ pub(super) fn run<D: Dot>(machine: &Machine, part: &Part, pieces: &[&Piece]) -> 
                 weights: Weights::new(&mut room, outputs),
                 tile,
                 range: range.clone(),
-                x: &packed,
+                x: packed,
                 blocks,
                 run: first..first + count,
                 rows: part.padded(),
