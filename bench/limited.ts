@@ -1,4 +1,4 @@
-// One process of the over-memory bench, asked `load` or `decode N`: decodes within a budget. Arguments: store, CID, bytes, threads.
+// One process of the over-memory bench, asked `decode N`: decodes within a budget. Arguments: store, CID, bytes, threads.
 import { createInterface } from 'node:readline'
 import { loadModel, openStore } from '../src/api/index.js'
 import { median } from './measure.js'
@@ -45,5 +45,5 @@ async function decode(count: number): Promise<Streamed> {
 
 for await (const line of createInterface(process.stdin)) {
   const [what, count] = line.split(' ')
-  console.log(JSON.stringify(what === 'decode' ? await decode(Number(count)) : true))
+  if (what === 'decode') console.log(JSON.stringify(await decode(Number(count))))
 }

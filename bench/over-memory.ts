@@ -13,7 +13,7 @@ import { findLlamaCpp, type Installed, type LlamaCpp } from './llama-cpp.js'
 import { type Round, report, round, summary } from './measure.js'
 
 // A process may have so much beside its budget; what it takes itself is a little less.
-const SETTINGS = { threads: 2, tokens: 4, peerTokens: 2, rounds: 5, besideBudgetMB: 130 }
+const SETTINGS = { threads: 2, tokens: 4, peerTokens: 2, rounds: 5, besideBudgetMB: 100 }
 const OWN = 100e6
 const script = fileURLToPath(new URL('./limited.js', import.meta.url))
 

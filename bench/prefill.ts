@@ -1,7 +1,6 @@
 // Prompts of 128 and 512 tokens: arithmetic of the matrices per second, against the multiply-adds that two threads can do; with
 // 30 percent of the weights' memory against computing alone and reading alone; beside it llama.cpp.
 import { loadModel, type Model } from '../src/api/index.js'
-
 import { startBounds } from './bounds.js'
 import { eachDtype } from './llama-1b.js'
 import { withLlamaCpp } from './llama-cpp.js'

@@ -32,7 +32,7 @@ export interface LoadOptions extends LongCall {
    * file is cut short while it is mapped, the system kills the process.
    */
   readonly map?: boolean | undefined
-  /** threads that compute in the native engine; as many as the processor has when left out; results don't depend on it */
+  /** threads that compute in the native engine; as many as the processor has cores when left out; results don't depend on it */
   readonly threads?: number | undefined
   /** the native engine's instructions: 'avx512', 'avx2', 'neon' or 'portable'; the best there is when left out */
   readonly instructionSet?: string | undefined

@@ -84,7 +84,12 @@ export function addRunCommand(program: Command): void {
       await cancellable(async (signal) => {
         const how = { memory, map, tokenizer, engine, threads, precision, kvCache, trace, signal }
         await using model = await withBar((onProgress) => loadModel(asset, { ...how, onProgress }))
-        await run(model, options, signal)
+        try {
+          await run(model, options, signal)
+        } finally {
+          // What came before an error, or before somebody had enough, is there to be looked at too.
+          if (options.trace !== undefined) await writeTrace(options.trace, await model.trace())
+        }
       })
     })
 }
@@ -95,7 +100,6 @@ async function run(model: Model, options: RunOptions, signal: AbortSignal): Prom
     if (options.json) print(JSON.stringify(vectors))
     else for (const vector of vectors) print(vector.map((x) => x.toFixed(6)).join(' '))
   } else await generate(model, options, signal)
-  if (options.trace !== undefined) await writeTrace(options.trace, await model.trace())
   if (options.stats) for (const line of statsLines(await model.stats())) note(line)
 }
 

@@ -60,6 +60,8 @@ export async function* generate(
 ): AsyncGenerator<Generated> {
   const ids = promptIds(model, files, prompt)
   const { maxTokens, eos, stops, sampler, chunk } = settings(files, options)
+  if (stops.length > 0 && !files.tokenizer)
+    throw new AssetError('MISSING', `Cannot look for stop texts: ${model.asset.where} has no tokenizer.json or was loaded without it`)
   const room = positive(files.config, 'max_position_embeddings') ?? positive(files.config, 'n_positions') ?? Number.POSITIVE_INFINITY
   if (ids.length >= room)
     throw new AssetError('BAD_INPUT', `Cannot generate: the prompt has ${ids.length} tokens, the model's context ${room}; shorten it`)

@@ -1,4 +1,3 @@
-import { availableParallelism } from 'node:os'
 import { Tensor } from 'onnxruntime-common'
 import { AssetError } from '../core/errors.js'
 import type { TraceEvents } from '../core/trace.js'
@@ -19,6 +18,7 @@ import { needsOf, specText } from '../engines/native/spec.js'
 import type { GraphIndex } from '../graph/cut.js'
 import type { TilePlan } from '../plan/tiles.js'
 import type { OpenAsset } from '../store/open-asset.js'
+import { physicalCores } from './cores.js'
 import type { WeightCounters } from './counters.js'
 import type { Values } from './feeds.js'
 import { nameFiles, openFiles } from './native-files.js'
@@ -29,7 +29,7 @@ const addon = () => findAddon() as Addon
 const machines = new Map<string, NativeMachine>()
 
 /** Threads are shared by all models that ask for the same. */
-function machineOf({ threads = availableParallelism(), instructionSet }: LoadSettings): NativeMachine {
+function machineOf({ threads = physicalCores(), instructionSet }: LoadSettings): NativeMachine {
   const key = `${threads} ${instructionSet}`
   const machine = machines.get(key) ?? new (addon().NativeMachine)(threads, instructionSet)
   machines.set(key, machine)

@@ -10,7 +10,7 @@ export interface LoadSettings extends Exactness {
   readonly tokenizerBytes?: number | undefined
   /** weights lie in mapped files instead of within a budget */
   readonly map?: boolean | undefined
-  /** threads that compute natively; as many as the processor has when left out */
+  /** threads that compute natively; as many as the processor has cores when left out */
   readonly threads?: number | undefined
   /** which instructions the native engine uses; the best that the processor has when left out */
   readonly instructionSet?: string | undefined

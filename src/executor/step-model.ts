@@ -76,18 +76,20 @@ export class StepModel implements LoadedModel {
     const plan = planGraph(index, budgetOf, parts, program && needsOf(index, program))
     const prepared = new Map<SegmentStep, PreparedSegment>()
     const segments = plan.steps.filter((step): step is SegmentStep => step.kind === 'segment')
+    let native: NativeProgram | undefined
     try {
       for (const [at, step] of segments.entries()) {
         prepared.set(step, await engine.prepare(cutGraph(index, step.nodes, [...step.inputs, ...step.weights], step.outputs)))
         throwIfAborted(signal, 'load the model')
         onProgress?.(at + 1, segments.length)
       }
-      const native = program && (await NativeProgram.open(asset, index, program, plan.memory.tiles, settings))
+      native = program && (await NativeProgram.open(asset, index, program, plan.memory.tiles, settings))
       const past = new Set(program?.caches.flatMap(({ past }) => past))
       const trace = settings.trace ? new TraceLog() : undefined
       const weights = new Weights(residency, plan.memory.residency, files.sources, trace)
       return new StepModel(asset, index, plan, weights, files, prepared, queue, native, past, trace)
     } catch (error) {
+      native?.close()
       for (const segment of prepared.values()) await segment.release()
       throw error
     }

@@ -15,7 +15,7 @@ pub enum Lane {
     Wait = 1,
     /// a node, or the product with some tiles of its weight; `what` is the node
     Compute = 2,
-    /// a pass; `what` is the number of its nodes
+    /// a pass over a segment; `what` is the segment
     Pass = 3,
 }
 
