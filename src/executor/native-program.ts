@@ -74,7 +74,7 @@ export class NativeProgram {
     const named = (error: unknown) => nativeError(error, (message) => nameFiles(message, files, asset.where))
     try {
       const model = await withAbort(signal, (abort) =>
-        machineOf(settings).open(specText(index, program, plan, files, settings), sums, abort, map),
+        machineOf(settings).open(specText(index, program, plan, files, settings), sums, abort),
       )
       const exactness: Exactness = { precision: model.fast ? 'fast' : 'exact', kvCache }
       const kept = map ? mapped(plan, needsOf(index, program).vectorBytes) : plan

@@ -15,16 +15,7 @@ const WHOLE: [(Encoding, Option<ScaleType>, bool); 6] = [
 ];
 
 fn fast(machine: &Machine, w: &[Tile], x: &[f32], rows: usize, bias: Option<&[f32]>) -> Vec<f32> {
-    let outputs: usize = w.iter().map(Tile::rows).sum();
-    let mut y = vec![f32::NAN; rows * outputs];
-    let mut products = [Product {
-        tiles: w,
-        bias,
-        y: &mut y,
-        stride: outputs,
-    }];
-    gemm(machine, x, rows, &mut products, Precision::Fast).unwrap();
-    y
+    product(w, rows, bias, |products| gemm(machine, x, rows, products, Precision::Fast))
 }
 
 /// The order written out: blocks of 32 inputs as whole numbers of 8 bits, their sums scaled, runs of 8 blocks added in order.

@@ -95,17 +95,7 @@ fn rows_that_meet_one_tile_after_the_other_give_the_same_bits() {
             let w = Weights::random(kind, 70, inputs, &mut r);
             let x = r.floats(rows * inputs);
             for precision in [Precision::Exact, Precision::Fast] {
-                let at_once = |tiles: &[Tile]| {
-                    let mut y = vec![f32::NAN; rows * 70];
-                    let mut products = [Product {
-                        tiles,
-                        bias: None,
-                        y: &mut y,
-                        stride: 70,
-                    }];
-                    gemm(&machine, &x, rows, &mut products, precision).unwrap();
-                    y
-                };
+                let at_once = product(&[w.tile()], rows, None, |products| gemm(&machine, &x, rows, products, precision));
                 let prompt = Prompt::new(&machine, &x, rows);
                 let mut y = vec![f32::NAN; rows * 70];
                 for (start, end) in [(0, 2), (2, 66), (66, 70)] {
@@ -117,7 +107,7 @@ fn rows_that_meet_one_tile_after_the_other_give_the_same_bits() {
                     }];
                     prompt.multiply(&mut products, precision).unwrap();
                 }
-                assert_eq!(bits(&y), bits(&at_once(&[w.tile()])), "{kind:?} {rows} x {inputs} {precision:?}");
+                assert_eq!(bits(&y), bits(&at_once), "{kind:?} {rows} x {inputs} {precision:?}");
             }
         }
     }

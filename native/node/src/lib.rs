@@ -2,6 +2,7 @@
 
 mod convert;
 mod model;
+mod session;
 
 use masset_core::kernels::Isa;
 use napi_derive::napi;
@@ -9,7 +10,7 @@ use napi_derive::napi;
 /// The instruction sets that kernels can use on this processor, best first.
 #[napi]
 pub fn instruction_sets() -> Vec<String> {
-    [Isa::Avx512, Isa::Avx2, Isa::Neon, Isa::Portable]
+    Isa::ALL
         .into_iter()
         .filter(|isa| isa.is_supported())
         .map(|isa| isa.as_str().to_owned())

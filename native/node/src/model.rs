@@ -1,9 +1,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use masset_core::kernels::{Isa, Machine, Precision};
-use masset_core::model::{self, Model, ModelStats, Session, Spec};
+use masset_core::model::{self, Model, ModelStats, Spec};
 use masset_core::program::Value;
 use masset_core::trace::{now, Taken};
 use masset_core::{Code, Error, Result};
@@ -12,6 +12,7 @@ use napi::{Env, Task};
 use napi_derive::napi;
 
 use crate::convert::{guarded, named, thrown, value_of, NamedTensor};
+use crate::session::{lock, NativeSession, Place};
 
 /// A wish to stop, for one call or several.
 #[napi]
@@ -29,76 +30,6 @@ impl Abort {
     #[napi]
     pub fn fire(&self) {
         self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// The caches of one sequence.
-#[napi]
-pub struct NativeSession(Arc<Mutex<Place>>);
-
-/// Where a session's caches are.
-enum Place {
-    Here(Session),
-    /// with a pass, which takes them back unless they are freed meanwhile
-    Away,
-    Freed,
-}
-
-impl Place {
-    fn here(&self) -> Option<&Session> {
-        match self {
-            Place::Here(session) => Some(session),
-            _ => None,
-        }
-    }
-
-    fn take(&mut self) -> Result<Session> {
-        match std::mem::replace(self, Place::Away) {
-            Place::Here(session) => Ok(session),
-            other => {
-                *self = other;
-                Err(Error::bad("Cannot use a session: it was freed, or is in use"))
-            }
-        }
-    }
-
-    fn give_back(&mut self, session: Session) {
-        if matches!(self, Place::Away) {
-            *self = Place::Here(session);
-        }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[napi]
-impl NativeSession {
-    /// Bytes that its caches take.
-    #[napi(getter)]
-    pub fn bytes(&self) -> f64 {
-        lock(&self.0).here().map_or(0, Session::bytes) as f64
-    }
-
-    /// Positions in its caches.
-    #[napi(getter)]
-    pub fn length(&self) -> u32 {
-        lock(&self.0).here().map_or(0, Session::len) as u32
-    }
-
-    /// Forgets what came after the first `length` positions: of a pass that failed between two segments.
-    #[napi]
-    pub fn truncate(&self, length: u32) {
-        if let Place::Here(session) = &mut *lock(&self.0) {
-            session.truncate(length as usize);
-        }
-    }
-
-    /// Frees the caches; it can't be used again.
-    #[napi]
-    pub fn free(&self) {
-        *lock(&self.0) = Place::Freed;
     }
 }
 
@@ -258,11 +189,10 @@ impl NativeMachine {
     #[napi(constructor)]
     pub fn new(threads: u32, instruction_set: Option<String>) -> napi::Result<Self> {
         guarded(|| {
-            let all = [Isa::Avx512, Isa::Avx2, Isa::Neon, Isa::Portable];
             let isa = match instruction_set {
                 None => Isa::detect(),
                 Some(name) => {
-                    let found = all.into_iter().find(|isa| isa.as_str() == name);
+                    let found = Isa::ALL.into_iter().find(|isa| isa.as_str() == name);
                     found.ok_or_else(|| Error::bad(format!("Cannot use the instruction set {name}: it is not known")))?
                 }
             };
@@ -270,12 +200,10 @@ impl NativeMachine {
         })
     }
 
-    /// Opens a model: `plan` is the JSON of masset_core::model::Spec, `sums` the checksums of all pages of its files. With
-    /// `map` what the plan pins is mapped.
+    /// Opens a model: `plan` is the JSON of masset_core::model::Spec, `sums` the checksums of all pages of its files.
     #[napi(ts_return_type = "Promise<NativeModel>")]
-    pub fn open(&self, plan: String, sums: Uint32Array, abort: &Abort, map: Option<bool>) -> AsyncTask<Open> {
+    pub fn open(&self, plan: String, sums: Uint32Array, abort: &Abort) -> AsyncTask<Open> {
         AsyncTask::new(Open {
-            map: map.unwrap_or(false),
             machine: self.0.clone(),
             plan,
             sums: sums.to_vec(),
@@ -286,7 +214,6 @@ impl NativeMachine {
 
 pub struct Open {
     machine: Arc<Machine>,
-    map: bool,
     plan: String,
     sums: Vec<u32>,
     abort: Arc<AtomicBool>,
@@ -298,13 +225,7 @@ impl Task for Open {
 
     fn compute(&mut self) -> napi::Result<Model> {
         let sums = std::mem::take(&mut self.sums);
-        guarded(|| {
-            let spec = Spec {
-                map: self.map,
-                ..Spec::from_json(&self.plan)?
-            };
-            Model::open(spec, sums, self.machine.clone(), &self.abort)
-        })
+        guarded(|| Model::open(Spec::from_json(&self.plan)?, sums, self.machine.clone(), &self.abort))
     }
 
     fn resolve(&mut self, _: Env, model: Model) -> napi::Result<NativeModel> {

@@ -71,7 +71,7 @@ export interface OpenedModel {
 /** Threads and an instruction set. */
 export interface NativeMachine {
   /** with `map` what the plan pins lies in mapped files */
-  open(plan: string, sums: Uint32Array, abort: NativeAbort, map?: boolean): Promise<OpenedModel>
+  open(plan: string, sums: Uint32Array, abort: NativeAbort): Promise<OpenedModel>
 }
 
 /** What the addon exports. */

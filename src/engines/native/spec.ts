@@ -69,7 +69,12 @@ export function specText(
   program: Program,
   plan: TilePlan,
   files: ReadonlyMap<string, NativeFile>,
-  { precision, kvCache, trace = false }: Exactness & { readonly trace?: boolean | undefined },
+  {
+    precision,
+    kvCache,
+    map = false,
+    trace = false,
+  }: Exactness & { readonly map?: boolean | undefined; readonly trace?: boolean | undefined },
 ): string {
   const places = new Map([...files.keys()].map((location, at) => [location, at]))
   const stored = (name: string) => {
@@ -88,6 +93,7 @@ export function specText(
     caches,
     segments: program.segments.map(({ head = null, ...segment }) => ({ ...segment, head })),
     slots: plan.slots,
+    map,
     trace,
     kvCache,
     precision,

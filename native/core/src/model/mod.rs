@@ -3,6 +3,7 @@
 //! A program is one segment, or several that a pass runs in order while its caller computes what is between them: the
 //! stream goes through all of them and reads ahead from one into the next, around the end of the pass too.
 
+mod check;
 mod leases;
 mod mapped;
 mod matrix;
@@ -23,10 +24,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::kernels::{self, Machine, Precision};
-use crate::program::{Op, Value};
+use crate::program::Value;
 use crate::reading::{Disk, Stream, System};
 use crate::trace::{Lane, Taken};
 use crate::{Code, Error, Result};
+use check::check;
 use run::Pass;
 pub use session::Session;
 pub use spec::{CacheShape, Dtype, File, Node, Port, Rows, Segment, Spec, Stored, Weight};
@@ -39,12 +41,8 @@ pub struct Model {
     weights: Weights,
     /// for each value of each segment, the last node that needs it
     last_use: Vec<Vec<usize>>,
-    running: Mutex<Running>,
-}
-
-struct Running {
-    /// the segment that follows; none after one that failed
-    next: Option<usize>,
+    /// held while a segment runs: the one that follows; none after one that failed
+    next: Mutex<Option<usize>>,
 }
 
 /// For which positions a pass computes the output head.
@@ -92,7 +90,7 @@ impl Model {
             machine,
             weights,
             last_use,
-            running: Mutex::new(Running { next: Some(0) }),
+            next: Mutex::new(Some(0)),
         })
     }
 
@@ -118,13 +116,13 @@ impl Model {
         abort: &AtomicBool,
     ) -> Result<Vec<(String, Value)>> {
         let program = self.segment(segment)?;
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if segment > 0 && running.next != Some(segment) {
+        let mut follows = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        if segment > 0 && *follows != Some(segment) {
             return Err(Error::bad(format!(
                 "Cannot run segment {segment} of a pass: it does not follow the one that ran last"
             )));
         }
-        if let (true, Some(stream)) = (running.next != Some(segment), self.weights.stream()) {
+        if let (true, Some(stream)) = (*follows != Some(segment), self.weights.stream()) {
             stream.rewind();
         }
         let before: Vec<usize> = sessions.iter().map(Session::len).collect();
@@ -137,7 +135,7 @@ impl Model {
             abort,
             logits,
         };
-        running.next = None;
+        *follows = None;
         let began = Instant::now();
         let outputs = pass.run(inputs, sessions);
         if let Some(recorder) = &self.weights.recorder {
@@ -148,7 +146,7 @@ impl Model {
             stream.rewind();
         }
         let next = if ended { 0 } else { (segment + 1) % self.spec.segments.len() };
-        running.next = outputs.is_ok().then_some(next);
+        *follows = outputs.is_ok().then_some(next);
         if outputs.is_err() {
             for (session, length) in sessions.iter_mut().zip(before) {
                 session.truncate(length);
@@ -201,91 +199,6 @@ impl Model {
         if let Some(stream) = self.weights.stream() {
             stream.close();
         }
-    }
-}
-
-/// Checks that nodes only use what is there, each value is made once and before it is used. Gives each value's last use.
-fn check(segment: &Segment, spec: &Spec) -> Result<Vec<usize>> {
-    let bad = |why: String| Error::bad(format!("Cannot use a program: {why}"));
-    if segment.values > 1 << 24 {
-        return Err(bad(format!("{} values are too many", segment.values)));
-    }
-    let mut made = vec![false; segment.values];
-    let mut make = |value: usize| match made.get_mut(value) {
-        Some(made) if !*made => {
-            *made = true;
-            Ok(())
-        }
-        _ => Err(bad(format!("value {value} is made twice or is none"))),
-    };
-    let mut last_use = vec![usize::MAX; segment.values];
-    for port in &segment.inputs {
-        make(port.value)?;
-    }
-    let mut known = vec![false; segment.values];
-    for port in &segment.inputs {
-        known[port.value] = true;
-    }
-    for (at, node) in segment.nodes.iter().enumerate() {
-        let (inputs, outputs) = arity(&node.run);
-        if !inputs.contains(&node.inputs.len()) || outputs != node.outputs.len() {
-            return Err(bad(format!(
-                "node {at} has {} inputs and {} outputs",
-                node.inputs.len(),
-                node.outputs.len()
-            )));
-        }
-        check_indices(&node.run, spec).map_err(|what| bad(format!("node {at} names a {what} that is none")))?;
-        for &value in &node.inputs {
-            if !known.get(value).copied().unwrap_or(false) {
-                return Err(bad(format!("node {at} needs value {value}, which is not made yet")));
-            }
-            last_use[value] = at;
-        }
-        for &value in &node.outputs {
-            make(value)?;
-            known[value] = true;
-        }
-    }
-    match segment.outputs.iter().find(|port| !known.get(port.value).copied().unwrap_or(false)) {
-        Some(port) => Err(bad(format!("the output {} is not made", port.name))),
-        None if segment.head.is_some_and(|head| !is_head(&segment.nodes, head)) => Err(bad("its head is none".into())),
-        None => Ok(last_use),
-    }
-}
-
-/// Whether a pass can end before this node: no weight that is streamed and no cache comes after it.
-fn is_head(nodes: &[Node], head: usize) -> bool {
-    let end = |node: &Node| {
-        !matches!(
-            node.run,
-            Op::Linear { .. } | Op::Conv1d { .. } | Op::Attention { cache: Some(_), .. }
-        )
-    };
-    nodes
-        .get(head)
-        .is_some_and(|node| !node.inputs.is_empty() && nodes[head + 1..].iter().all(end))
-}
-
-/// How many inputs and outputs a node has.
-fn arity(op: &Op) -> (std::ops::RangeInclusive<usize>, usize) {
-    match op {
-        Op::Vector { .. } | Op::Integers { .. } | Op::Floats { .. } => (0..=0, 1),
-        Op::RmsNorm { .. } | Op::Binary { .. } | Op::Expand {} => (2..=2, 1),
-        Op::LayerNorm { .. } | Op::Rotary { .. } | Op::Where {} | Op::Range {} | Op::Slice {} => (3..=3, 1),
-        Op::Attention { .. } => (3..=4, 1),
-        Op::Concat { .. } => (1..=1 << 16, 1),
-        Op::Split { parts } => (1..=1, *parts),
-        _ => (1..=1, 1),
-    }
-}
-
-fn check_indices(op: &Op, spec: &Spec) -> std::result::Result<(), &'static str> {
-    match op {
-        Op::Vector { index } if *index >= spec.vectors.len() => Err("vector"),
-        Op::Rows { weight } | Op::Linear { weight } | Op::Conv1d { weight } if *weight >= spec.weights.len() => Err("weight"),
-        Op::Attention { cache: Some(cache), .. } if *cache >= spec.caches.len() => Err("cache"),
-        _ => Ok(()),
     }
 }
 

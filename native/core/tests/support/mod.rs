@@ -166,8 +166,8 @@ pub fn bits(values: &[f32]) -> Vec<u32> {
         .collect()
 }
 
-/// x w' + bias for one product that holds all of w.
-pub fn multiply(machine: &Machine, w: &[Tile], x: &[f32], rows: usize, bias: Option<&[f32]>, prefill: bool) -> Vec<f32> {
+/// y of one product that holds all of w, as `compute` fills it.
+pub fn product(w: &[Tile], rows: usize, bias: Option<&[f32]>, compute: impl FnOnce(&mut [Product]) -> masset_core::Result<()>) -> Vec<f32> {
     let outputs: usize = w.iter().map(Tile::rows).sum();
     let mut y = vec![f32::NAN; rows * outputs];
     let mut products = [Product {
@@ -176,10 +176,14 @@ pub fn multiply(machine: &Machine, w: &[Tile], x: &[f32], rows: usize, bias: Opt
         y: &mut y,
         stride: outputs,
     }];
-    if prefill {
-        gemm(machine, x, rows, &mut products, Precision::Exact).unwrap();
-    } else {
-        linear(machine, x, rows, &mut products).unwrap();
-    }
+    compute(&mut products).unwrap();
     y
+}
+
+/// x w' + bias for one product that holds all of w.
+pub fn multiply(machine: &Machine, w: &[Tile], x: &[f32], rows: usize, bias: Option<&[f32]>, prefill: bool) -> Vec<f32> {
+    product(w, rows, bias, |products| match prefill {
+        true => gemm(machine, x, rows, products, Precision::Exact),
+        false => linear(machine, x, rows, products),
+    })
 }
