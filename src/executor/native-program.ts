@@ -22,7 +22,7 @@ import { physicalCores } from './cores.js'
 import type { WeightCounters } from './counters.js'
 import type { Values } from './feeds.js'
 import { nameFiles, openFiles } from './native-files.js'
-import { nativeEvents } from './native-trace.js'
+import { clockAhead, nativeEvents } from './native-trace.js'
 import type { LoadSettings } from './settings.js'
 
 const addon = () => findAddon() as Addon
@@ -134,7 +134,7 @@ export class NativeProgram {
 
   /** What was recorded since it was taken before; nothing unless the model was loaded with `trace`. */
   takeTrace(): TraceEvents {
-    return nativeEvents(this.model.takeEvents(), this.program, this.files)
+    return nativeEvents(this.model.takeEvents(), clockAhead(addon().clockMs), this.program, this.files)
   }
 
   close(): void {

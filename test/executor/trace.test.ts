@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { loadModel, type Model, plan, type Trace } from '../../src/api/index.js'
 import { traceOf } from '../../src/api/trace.js'
 import { TraceLog } from '../../src/core/trace.js'
+import { clockAhead } from '../../src/executor/native-trace.js'
 import { fragmentFor, type TestStore, testStore } from './assets.js'
 import { choiceOf, ENGINES } from './engines.js'
 
@@ -61,6 +62,18 @@ describe.each(ENGINES)('a trace of engine %s', (engine) => {
 })
 
 describe('a trace', () => {
+  it('is on one clock, whatever interrupts a look at the other', () => {
+    let looks = 0
+    const ahead = clockAhead(() => {
+      const there = performance.now() - 1000
+      looks += 1
+      const until = performance.now() + (looks % 4 === 0 ? 0 : 3)
+      while (performance.now() < until);
+      return there
+    })
+    expect(ahead).toBeCloseTo(1000, 1)
+  })
+
   it('keeps so many events and counts the others', () => {
     const log = new TraceLog(2)
     for (const name of ['a', 'b', 'c']) log.record('compute', name, performance.now())

@@ -80,7 +80,7 @@ pub struct NativeStats {
     pub disk_idle_ms: f64,
 }
 
-/// Columns of events; lanes by their numbers in masset_core::trace::Lane, times on one clock, of which `now_ms` is now.
+/// Columns of events; lanes by their numbers in masset_core::trace::Lane, times on the clock of `clock_ms`.
 #[napi(object)]
 pub struct NativeEvents {
     pub lanes: Uint8Array,
@@ -90,7 +90,6 @@ pub struct NativeEvents {
     pub bytes: Float64Array,
     /// events that were not kept, since there were too many
     pub left_out: f64,
-    pub now_ms: f64,
 }
 
 #[napi]
@@ -157,7 +156,6 @@ impl NativeModel {
     #[napi]
     pub fn take_events(&self) -> NativeEvents {
         let Taken { events, left_out } = self.open().map(|model| model.take_events()).unwrap_or_default();
-        let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
         NativeEvents {
             lanes: events.iter().map(|event| event.lane as u8).collect::<Vec<_>>().into(),
             what: events.iter().map(|event| event.what as u32).collect::<Vec<_>>().into(),
@@ -165,7 +163,6 @@ impl NativeModel {
             took_ms: events.iter().map(|event| milliseconds(event.took)).collect::<Vec<_>>().into(),
             bytes: events.iter().map(|event| event.bytes as f64).collect::<Vec<_>>().into(),
             left_out: left_out as f64,
-            now_ms: milliseconds(now()),
         }
     }
 
@@ -178,6 +175,16 @@ impl NativeModel {
             *held = Held::Closed(model.stats());
         }
     }
+}
+
+/// The time on the clock of all events, in milliseconds.
+#[napi]
+pub fn clock_ms() -> f64 {
+    milliseconds(now())
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }
 
 /// Threads and instruction set of all models that are opened with it.

@@ -36,7 +36,7 @@ export interface NativeStats {
   readonly diskIdleMs: number
 }
 
-/** Columns of what was recorded, on a clock of which `nowMs` is now. */
+/** Columns of what was recorded, on the clock of `clockMs`. */
 export interface NativeEvents {
   /** 0 a read, 1 a wait for one, 2 computing, 3 a run of a segment */
   readonly lanes: Uint8Array
@@ -46,7 +46,6 @@ export interface NativeEvents {
   readonly tookMs: Float64Array
   readonly bytes: Float64Array
   readonly leftOut: number
-  readonly nowMs: number
 }
 
 /** A model opened by the addon; its segments run in their order, over and over. */
@@ -79,6 +78,7 @@ export interface Addon {
   readonly Abort: new () => NativeAbort
   readonly NativeMachine: new (threads: number, instructionSet?: string) => NativeMachine
   instructionSets(): string[]
+  clockMs(): number
 }
 
 /** Gives an error of the addon back its code. */
