@@ -63,7 +63,11 @@ impl Recorder {
 
     /// Keeps that something began at a time and ended now.
     pub fn record(&self, lane: Lane, what: usize, began: Instant, bytes: u64) {
-        let took = began.elapsed();
+        self.record_for(lane, what, began, began.elapsed(), bytes);
+    }
+
+    /// As `record`, for what ended a while ago.
+    pub fn record_for(&self, lane: Lane, what: usize, began: Instant, took: Duration, bytes: u64) {
         let began = began.saturating_duration_since(origin());
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.events.len() < self.most {

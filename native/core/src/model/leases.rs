@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::matrix::RowBytes;
 use super::weights::{Place, Weights};
-use crate::kernels::Tile;
+use crate::kernels::{Machine, Tile};
 use crate::reading::{Lease, Wait};
 use crate::trace::Lane;
 use crate::{Code, Error, Result};
@@ -32,6 +32,7 @@ impl Weights {
     /// stream on; and with their first row.
     pub fn each_tile(
         &self,
+        machine: &Machine,
         place: Place,
         weight: usize,
         abort: &AtomicBool,
@@ -51,7 +52,7 @@ impl Weights {
                 each(first, &run)?;
                 run.clear();
             }
-            let lease = self.lease(node, next, abort)?;
+            let lease = self.lease(machine, node, next, abort)?;
             let bytes = RowBytes {
                 weights: &lease,
                 scales: lease.part(1),
@@ -66,17 +67,17 @@ impl Weights {
         each(first, &run)
     }
 
-    fn lease(&self, node: usize, place: usize, abort: &AtomicBool) -> Result<Lease> {
+    fn lease(&self, machine: &Machine, node: usize, place: usize, abort: &AtomicBool) -> Result<Lease> {
         let stream = self.stream().ok_or_else(|| Error::new(Code::Engine, "Cannot stream: nothing is"))?;
-        let began = Instant::now();
-        let lease = stream.next(
-            place,
-            Wait {
-                timeout: None,
-                abort: Some(abort),
-            },
-        )?;
-        let waited = began.elapsed();
+        let wait = Wait {
+            timeout: None,
+            abort: Some(abort),
+        };
+        let (began, mut waited) = (Instant::now(), Duration::ZERO);
+        let lease = stream.next_checked_by(place, wait, |count, task| {
+            waited = began.elapsed();
+            machine.pool().run(count, task)
+        })?;
         self.count(|leases| {
             leases.bytes += lease.bytes() as u64;
             if waited < HIT {
@@ -87,7 +88,7 @@ impl Weights {
             }
         });
         if let (true, Some(recorder)) = (waited >= HIT, &self.recorder) {
-            recorder.record(Lane::Wait, node, began, 0);
+            recorder.record_for(Lane::Wait, node, began, waited, 0);
         }
         Ok(lease)
     }

@@ -54,7 +54,7 @@ impl Weights {
             return Ok(y);
         }
         let prompt = kernels::Prompt::new(machine, x, rows);
-        self.each_tile(place, weight, abort, |first, tiles| {
+        self.each_tile(machine, place, weight, abort, |first, tiles| {
             let product = Product {
                 tiles,
                 bias: None,
@@ -77,7 +77,7 @@ impl Weights {
         if rows == 0 {
             return Ok(y);
         }
-        self.each_tile(place, weight, abort, |first, tiles| {
+        self.each_tile(machine, place, weight, abort, |first, tiles| {
             let mut first = first;
             for tile in tiles {
                 kernels::conv1d(machine, tile, first, x, rows, &mut y)?;

@@ -2,7 +2,11 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use super::span::Span;
 use super::stream::Shared;
+
+/// Bytes that one thread checks at once, a multiple of PAGE.
+const PIECE: usize = 64 << 10;
 
 /// The bytes of one read, or of several given together, for as long as a clone of it lives; the last one gives the slot back to the stream.
 /// It outlives the stream: the memory stays while a lease does.
@@ -38,6 +42,22 @@ impl Lease {
         // under the same lock. The memory lives as long as `stream`, which is held
         let slot = unsafe { stream.region().slot(*slot) };
         &slot[start + span.lead..][..span.length]
+    }
+
+    /// All that was read for it, in pieces that can be checked at the same time.
+    pub(crate) fn pieces(&self) -> Vec<(Span, &[u8])> {
+        let Held { stream, slot, place } = &*self.0;
+        // SAFETY: as in `part`
+        let mut rest = unsafe { stream.region().slot(*slot) };
+        let mut pieces = Vec::new();
+        for span in stream.group(*place) {
+            for piece in span.parts(PIECE) {
+                let (bytes, after) = rest.split_at(piece.asked);
+                rest = after;
+                pieces.push((piece, bytes));
+            }
+        }
+        pieces
     }
 
     /// Bytes of all its reads.

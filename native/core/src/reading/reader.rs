@@ -184,8 +184,18 @@ impl Reader {
     }
 
     /// Reads a span of this reader's into `buffer`, `span.asked` bytes at a page address, and checks it.
-    pub(crate) fn fill(&self, span: &Span, buffer: &mut [u8], clock: &Clock) -> Result<()> {
-        self.files.read(span, buffer, clock)?;
+    fn fill(&self, span: &Span, buffer: &mut [u8], clock: &Clock) -> Result<()> {
+        self.read(span, buffer, clock)?;
+        self.check(span, buffer)
+    }
+
+    /// As `fill`, unchecked.
+    pub(crate) fn read(&self, span: &Span, buffer: &mut [u8], clock: &Clock) -> Result<()> {
+        self.files.read(span, buffer, clock)
+    }
+
+    /// Compares the pages of a span, which were read into `buffer`, with their checksums.
+    pub(crate) fn check(&self, span: &Span, buffer: &[u8]) -> Result<()> {
         let Some(sums) = &self.sums else {
             return Ok(());
         };

@@ -5,6 +5,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::clock::{Clock, Counts};
+use super::evict::{evict, Evicting};
 use super::lease::Lease;
 use super::lock;
 use super::prompt::wake_promptly;
@@ -57,6 +58,7 @@ pub(crate) struct Shared {
     /// a read ended, or the order changed, or the stream closed
     ready: Condvar,
     clock: Clock,
+    evicting: Evicting,
     born: Instant,
 }
 
@@ -123,6 +125,7 @@ impl Stream {
             space: Condvar::new(),
             ready: Condvar::new(),
             clock,
+            evicting: Evicting::default(),
             born: Instant::now(),
         });
         // made first: if a thread cannot be had, dropping it ends the others
@@ -148,8 +151,37 @@ impl Stream {
     /// again after the last two); `Io` or `Corrupt` if this read failed: the following place is then next, and a later pass
     /// reads this one anew.
     pub fn next(&self, place: usize, wait: Wait<'_>) -> Result<Lease> {
+        self.next_checked_by(place, wait, |count, task| {
+            (0..count).for_each(task);
+            Ok(())
+        })
+    }
+
+    /// As `next`; `share(count, task)` calls `task(0)` … `task(count - 1)` on as many threads as it likes: those that go on to
+    /// compute with the bytes check them, since they need them in their caches anyway, and a reading thread that computed
+    /// would take the processor from one of them while the others wait for it.
+    ///
+    /// # Errors
+    /// As `next`, and those of `share`.
+    pub fn next_checked_by(
+        &self,
+        place: usize,
+        wait: Wait<'_>,
+        share: impl FnOnce(usize, &(dyn Fn(usize) + Sync)) -> Result<()>,
+    ) -> Result<Lease> {
         let slot = self.shared.take(place, wait)?;
-        Ok(Lease::new(self.shared.clone(), slot, place))
+        let lease = Lease::new(self.shared.clone(), slot, place);
+        let pieces = lease.pieces();
+        let failed = Mutex::new(None);
+        share(pieces.len(), &|at| {
+            let (span, bytes) = &pieces[at];
+            if let Err(why) = self.shared.reader.check(span, bytes) {
+                lock(&failed).get_or_insert(why);
+            }
+        })?;
+        let failed = lock(&failed).take();
+        drop(pieces);
+        failed.map_or(Ok(lease), Err)
     }
 
     /// Makes place 0 the next one, wherever the pass was left. What was read ahead beyond its end is kept.
@@ -239,17 +271,25 @@ impl Shared {
         // SAFETY: the queue gave this slot to this thread alone, until `finish`; it is below the number of slots, which is
         // what the queue was made with
         let buffer = unsafe { self.region.slot_mut(slot) };
-        let mut rest = buffer;
-        let read = || {
+        let evicted = self.evicting.wanted();
+        let (mut rest, mut bytes) = (buffer, 0);
+        let began = Instant::now();
+        let mut read = || {
             self.groups[place].iter().try_for_each(|span| {
                 let (own, others) = std::mem::take(&mut rest).split_at_mut(span.asked);
                 rest = others;
-                self.reader.fill(span, own, &self.clock)
+                bytes += own.len();
+                if evicted {
+                    evict(own);
+                }
+                self.reader.read(span, own, &self.clock)
             })
         };
         // without this a fault here would leave the consumer waiting for ever
-        catch_unwind(AssertUnwindSafe(read))
-            .unwrap_or_else(|_| Err(Error::new(Code::Engine, "Cannot read on: the reading thread panicked")))
+        let result = catch_unwind(AssertUnwindSafe(&mut read))
+            .unwrap_or_else(|_| Err(Error::new(Code::Engine, "Cannot read on: the reading thread panicked")));
+        self.evicting.took(evicted, began.elapsed(), bytes);
+        result
     }
 
     /// Waits for the slot that holds `place`.
