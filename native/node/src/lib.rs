@@ -16,3 +16,9 @@ pub fn instruction_sets() -> Vec<String> {
         .map(|isa| isa.as_str().to_owned())
         .collect()
 }
+
+/// The time on the clock of all events that models record, in milliseconds.
+#[napi]
+pub fn clock_ms() -> f64 {
+    model::milliseconds(masset_core::trace::now())
+}

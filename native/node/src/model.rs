@@ -5,7 +5,7 @@ use std::time::Duration;
 use masset_core::kernels::{Isa, Machine, Precision};
 use masset_core::model::{self, Model, ModelStats, Spec};
 use masset_core::program::Value;
-use masset_core::trace::{now, Taken};
+use masset_core::trace::Taken;
 use masset_core::{Code, Error, Result};
 use napi::bindgen_prelude::{AsyncTask, Float32Array, Float64Array, Uint32Array, Uint8Array};
 use napi::{Env, Task};
@@ -177,13 +177,7 @@ impl NativeModel {
     }
 }
 
-/// The time on the clock of all events, in milliseconds.
-#[napi]
-pub fn clock_ms() -> f64 {
-    milliseconds(now())
-}
-
-fn milliseconds(time: Duration) -> f64 {
+pub(crate) fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
