@@ -106,8 +106,13 @@ export class NativeProgram {
 
   /** True for a weight that is wholly in memory. */
   isResident(name: string): boolean {
-    const tiles = this.plan.tiles.get(this.scaled.get(name) ?? name)
-    return this.program.vectors.includes(name) || (tiles?.every(({ pinned }) => pinned) ?? false)
+    const weight = this.scaled.get(name)
+    const tiles = this.plan.tiles.get(weight ?? name)
+    return (
+      this.program.vectors.includes(name) ||
+      (weight !== undefined && this.plan.scalesPinned) ||
+      (tiles?.every(({ pinned }) => pinned) ?? false)
+    )
   }
 
   /** Its counters; `passes` are runs of segments. */
@@ -147,7 +152,7 @@ export class NativeProgram {
 /** What a plan comes to where the files of its matrices are mapped: of those nothing is the model's own, nor known to be in memory. */
 function mapped(plan: TilePlan, vectors: number): TilePlan {
   const tiles = [...plan.tiles].map(([name, list]) => [name, list.map(({ rows }) => ({ rows, pinned: false }))] as const)
-  return { ...plan, budget: vectors, pinnedBytes: vectors, tiles: new Map(tiles) }
+  return { ...plan, scalesPinned: false, budget: vectors, pinnedBytes: vectors, tiles: new Map(tiles) }
 }
 
 /** Makes a call that a signal can stop. */

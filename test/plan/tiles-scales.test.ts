@@ -35,7 +35,7 @@ describe('the plan of tiles with scales', () => {
           let first = 0
           for (const { rows, pinned } of plan.tiles.get(use.name)!) {
             // what the stream will ask for: whole pages of the weights, and of the scales
-            const pages = [use, ...(use.scales ? [use.scales] : [])].map(({ offset, rowBytes }) => {
+            const pages = [use, ...(use.scales && !plan.scalesPinned ? [use.scales] : [])].map(({ offset, rowBytes }) => {
               const [start, end] = [offset + first * rowBytes, offset + (first + rows) * rowBytes]
               return (Math.ceil(end / PAGE) - Math.floor(start / PAGE)) * PAGE
             })
@@ -44,8 +44,28 @@ describe('the plan of tiles with scales', () => {
           }
           expect(first).toBe(use.rows)
         }
+        const scales = uses.reduce((sum, use) => sum + use.rows * (use.scales?.rowBytes ?? 0), 0)
+        const pinned = uses.reduce((sum, use) => {
+          const row = plan.scalesPinned ? use.rowBytes : bytes(use)
+          return sum + plan.tiles.get(use.name)!.reduce((rows, tile) => rows + (tile.pinned ? tile.rows : 0), 0) * row
+        }, 0)
+        expect(plan.pinnedBytes).toBe(vectors + pinned + (plan.scalesPinned ? scales : 0))
       }),
       { numRuns: 60 },
     )
+  })
+
+  it('keeps scales in memory where they leave room to stream the weights, and streams them with their weights below', () => {
+    const use: MatrixUse = { name: 'w', rows: 8192, rowBytes: 2048, offset: 8192 * 128, scales: { rowBytes: 128, offset: 0 } }
+    const [scales, weights] = [use.rows * 128, use.rows * 2048]
+    for (const budget of [0.7, 0.3, 0.1].map((share) => Math.floor(share * weights))) {
+      const plan = planTiles([use], 0, budget)
+      expect(plan.scalesPinned).toBe(true)
+      expect(plan.bytesPerPass).toBe(weights - (plan.pinnedBytes - scales))
+    }
+    const small = planTiles([use], 0, Math.floor(scales * 1.1))
+    expect(small.scalesPinned).toBe(false)
+    expect(small.bytesPerPass).toBe(weights + scales - small.pinnedBytes)
+    expect(planTiles([use], 0, weights + scales).scalesPinned).toBe(false)
   })
 })

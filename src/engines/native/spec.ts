@@ -85,7 +85,7 @@ export function specText(
     return { file: places.get(data.location), offset: data.offset, dtype, dims: tensor.dims.map(Number) }
   }
   const { caches, scales } = program
-  const scaleOf = (name: string) => (scales.has(name) ? { scales: stored(scales.get(name)!) } : {})
+  const scaleOf = (name: string) => (scales.has(name) ? { scales: stored(scales.get(name)!), scalesPinned: plan.scalesPinned } : {})
   return JSON.stringify({
     files: [...files.values()],
     vectors: program.vectors.map(stored),

@@ -40,12 +40,13 @@ impl Weights {
     ) -> Result<()> {
         let Place { node, tile: mut next } = place;
         let mut each = |first, tiles: &[Tile]| self.seen(node, || each(first, tiles));
-        let (matrix, held) = self.matrix(weight)?;
+        let held = self.matrix(weight)?;
+        let matrix = &held.matrix;
         let mut run: Vec<Tile> = Vec::new();
         let mut first = 0;
         for tile in &matrix.tiles {
             if tile.pinned.is_some() {
-                run.push(matrix.tile(tile.rows.len(), held.rows(matrix, tile, tile.rows.clone())?)?);
+                run.push(matrix.tile(tile.rows.len(), held.pinned_rows(tile, tile.rows.clone())?)?);
                 continue;
             }
             if !run.is_empty() {
@@ -57,6 +58,7 @@ impl Weights {
                 weights: &lease,
                 scales: lease.part(1),
             };
+            let bytes = held.with_scales(tile.rows.clone(), bytes)?;
             each(tile.rows.start, &[matrix.tile(tile.rows.len(), bytes)?])?;
             next += 1;
             first = tile.rows.end;

@@ -20,6 +20,8 @@ pub(crate) struct Scales {
     pub stored: Stored,
     pub kind: ScaleType,
     pub row_bytes: usize,
+    /// they are all in memory, apart from the tiles
+    pub apart: bool,
 }
 
 /// The bytes of some rows of a matrix: its weights, and their scales where it has them.
@@ -57,7 +59,7 @@ impl Dtype {
 }
 
 impl Scales {
-    fn new(stored: &Stored, rows: usize, inputs: usize) -> Option<Self> {
+    fn new(stored: &Stored, rows: usize, inputs: usize, apart: bool) -> Option<Self> {
         let blocks = inputs.div_ceil(BLOCK);
         let kind = stored.dtype.scale_type()?;
         let row_bytes = blocks.checked_mul(kind.bytes())?;
@@ -66,12 +68,28 @@ impl Scales {
             stored: stored.clone(),
             kind,
             row_bytes,
+            apart,
         })
+    }
+
+    /// Bytes of the scales of one row that are with its weights.
+    fn beside(&self) -> usize {
+        if self.apart {
+            0
+        } else {
+            self.row_bytes
+        }
     }
 }
 
 impl Matrix {
-    pub fn new(Weight { stored, scales, tiles }: &Weight) -> Result<Self> {
+    pub fn new(weight: &Weight) -> Result<Self> {
+        let Weight {
+            stored,
+            scales,
+            scales_pinned,
+            tiles,
+        } = weight;
         let refuse = |why: &str| Error::bad(format!("Cannot use a weight of {:?}: {why}", stored.dims));
         let &[rows, inputs] = stored.dims.as_slice() else {
             return Err(refuse("it is no matrix"));
@@ -83,11 +101,11 @@ impl Matrix {
             .ok_or_else(|| refuse("a row is too long"))?;
         let scales = match (stored.dtype.encoding().is_scaled(), scales) {
             (false, None) => None,
-            (true, Some(scales)) => Some(Scales::new(scales, rows, inputs).ok_or_else(|| refuse("its scales do not fit"))?),
+            (true, Some(scales)) => Some(Scales::new(scales, rows, inputs, *scales_pinned).ok_or_else(|| refuse("its scales do not fit"))?),
             (true, None) => return Err(refuse("its scales are missing")),
             (false, Some(_)) => return Err(refuse("floats have no scales")),
         };
-        let all_bytes = row_bytes.checked_add(scales.as_ref().map_or(0, |scales| scales.row_bytes));
+        let all_bytes = row_bytes.checked_add(scales.as_ref().map_or(0, Scales::beside));
         let all_bytes = all_bytes.filter(|&bytes| bytes > 0 && rows > 0 && rows.checked_mul(bytes).is_some());
         let all_bytes = all_bytes.ok_or_else(|| refuse("it is empty or too large"))?;
         let mut placed = Vec::with_capacity(tiles.len());
@@ -120,9 +138,14 @@ impl Matrix {
         self.scales.as_ref().map_or(0, |scales| scales.row_bytes)
     }
 
-    /// Bytes of one row with its scales.
+    /// Bytes of the scales of one row that are with its weights in a tile; 0 where all scales are apart.
+    pub fn scales_beside(&self) -> usize {
+        self.scales.as_ref().map_or(0, Scales::beside)
+    }
+
+    /// Bytes of one row with the scales that are with it.
     pub fn whole_row(&self) -> usize {
-        self.row_bytes + self.scale_bytes()
+        self.row_bytes + self.scales_beside()
     }
 
     /// What `rows` rows are whose weights come first, then their scales.

@@ -4,6 +4,7 @@
 //! stream goes through all of them and reads ahead from one into the next, around the end of the pass too.
 
 mod check;
+mod held;
 mod leases;
 mod mapped;
 mod matrix;

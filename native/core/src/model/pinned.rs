@@ -51,9 +51,16 @@ impl Pinned {
         Ok(made)
     }
 
+    /// Bytes that are in memory.
+    pub fn bytes(&self, range: Range<usize>) -> Result<&[u8]> {
+        match self {
+            Self::Memory(region) => Ok(&region.bytes()[range]),
+            _ => Err(missing()),
+        }
+    }
+
     /// The bytes of `rows` of a matrix, out of a tile of it that is pinned at `tile.pinned`.
     pub fn rows<'a>(&'a self, matrix: &Matrix, tile: &Placed, rows: Range<usize>) -> Result<RowBytes<'a>> {
-        let missing = || Error::new(Code::Engine, "Cannot take a pinned tile: it is not in memory");
         match self {
             Self::None => Err(missing()),
             Self::Memory(region) => {
@@ -62,12 +69,16 @@ impl Pinned {
                 let part = |bytes: &'a [u8], size: usize| &bytes[first * size..][..rows.len() * size];
                 Ok(RowBytes {
                     weights: part(all.weights, matrix.row_bytes),
-                    scales: part(all.scales, matrix.scale_bytes()),
+                    scales: part(all.scales, matrix.scales_beside()),
                 })
             }
             Self::Mapped(mapped) => mapped.rows(matrix, rows),
         }
     }
+}
+
+fn missing() -> Error {
+    Error::new(Code::Engine, "Cannot take what is pinned: it is not in memory")
 }
 
 fn with_shared<T>(f: impl FnOnce(&mut HashMap<Key, Weak<Pinned>>) -> T) -> T {

@@ -10,7 +10,8 @@ use crate::{Code, Error, Result};
 impl Weights {
     /// Rows of a weight by their ids as float32 (ids, width); each row is read once, all in parallel.
     pub fn rows(&self, machine: &Machine, weight: usize, ids: &[i64], abort: &AtomicBool) -> Result<Vec<f32>> {
-        let (matrix, held) = self.matrix(weight)?;
+        let held = self.matrix(weight)?;
+        let matrix = &held.matrix;
         let row_of = |&id: &i64| {
             let row = usize::try_from(id).ok().filter(|&row| row < matrix.rows);
             row.ok_or_else(|| Error::bad(format!("Cannot take row {id} of a table of {}", matrix.rows)))
@@ -36,8 +37,8 @@ impl Weights {
                 .binary_search(&row)
                 .map(|at| matrix.split(1, &bytes[at * matrix.whole_row()..][..matrix.whole_row()]));
             let stored = match (found, matrix.pinned_tile(row)) {
-                (Ok(read), _) => read,
-                (_, Some(tile)) => held.rows(matrix, tile, row..row + 1)?,
+                (Ok(read), _) => held.with_scales(row..row + 1, read)?,
+                (_, Some(tile)) => held.pinned_rows(tile, row..row + 1)?,
                 _ => return Err(Error::new(Code::Engine, "Cannot take a row: it was not read")),
             };
             matrix.decode(machine, stored, into)?;

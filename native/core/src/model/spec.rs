@@ -2,6 +2,7 @@ use serde::Deserialize;
 
 use crate::kernels::{CacheType, Precision};
 use crate::program::{Kind, Op};
+use crate::{Error, Result};
 
 /// All that a model is made of, as the caller planned it; every number in it is checked again here.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -29,6 +30,14 @@ pub struct Spec {
     pub kv_cache: CacheType,
     /// how exactly many rows at once are multiplied
     pub precision: Precision,
+}
+
+impl Spec {
+    /// The content of the fragment that something lies in.
+    pub(super) fn content(&self, stored: &Stored) -> Result<String> {
+        let file = self.files.get(stored.file).map(|file| file.key.clone());
+        file.ok_or_else(|| Error::bad(format!("Cannot read file {}: there is none", stored.file)))
+    }
 }
 
 /// Nodes that run in one call. A wholly native model is one of them.
@@ -108,6 +117,9 @@ pub struct Weight {
     pub stored: Stored,
     /// where the scales (rows, inputs / 32) of whole numbers lie
     pub scales: Option<Stored>,
+    /// all scales are kept in memory, whatever becomes of the tiles; else each tile has its own with it
+    #[serde(default)]
+    pub scales_pinned: bool,
     /// none where only single rows of it are read
     pub tiles: Vec<Rows>,
 }

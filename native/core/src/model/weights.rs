@@ -3,10 +3,11 @@ use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
+use super::held::Held;
 use super::leases::Leases;
 use super::matrix::Matrix;
 use super::pinned::{Key, Pinned};
-use super::spec::{Spec, Stored, Weight};
+use super::spec::{Rows, Spec, Stored, Weight};
 use crate::kernels::{self, Machine, Precision, Tile};
 use crate::program::{elements, Op, Tensor};
 use crate::reading::{Disk, FileSpec, Read, Reader, Region, Stream, DEFAULT_OPEN_FILES, DEFAULT_THREADS, PAGE};
@@ -19,7 +20,7 @@ pub struct Weights {
     pub(super) precision: Precision,
     firsts: Vec<usize>,
     pub vectors: Vec<Tensor<f32>>,
-    matrices: Vec<(Matrix, Arc<Pinned>)>,
+    matrices: Vec<Held>,
     stream: Option<Stream>,
     /// for each node of each segment
     places: Vec<Vec<Place>>,
@@ -68,11 +69,12 @@ impl Weights {
         let mut maps = HashMap::new();
         for weight in &spec.weights {
             let matrix = Matrix::new(weight)?;
-            let held = match spec.map {
+            let tiles = match spec.map {
                 true => weights.map(weight, &mut maps)?,
                 false => weights.pin(&matrix, weight, spec, abort)?,
             };
-            weights.matrices.push((matrix, held));
+            let scales = weights.pin_scales(&matrix, spec, abort)?;
+            weights.matrices.push(Held { matrix, tiles, scales });
         }
         weights.start(spec)?;
         Ok(weights)
@@ -121,14 +123,10 @@ impl Weights {
 
     /// The pinned tiles of a matrix, read unless another model holds them.
     fn pin(&self, matrix: &Matrix, weight: &Weight, spec: &Spec, abort: &AtomicBool) -> Result<Arc<Pinned>> {
-        let content = |stored: &Stored| {
-            let file = spec.files.get(stored.file).map(|file| file.key.clone());
-            file.ok_or_else(|| Error::bad(format!("Cannot read file {}: there is none", stored.file)))
-        };
-        let place = |stored: &Stored| Ok((content(stored)?, stored.offset));
+        let place = |stored: &Stored| Ok((spec.content(stored)?, stored.offset));
         let scales: Option<Result<_>> = weight.scales.as_ref().map(place);
         let key = Key {
-            content: content(&weight.stored)?,
+            content: spec.content(&weight.stored)?,
             offset: weight.stored.offset,
             row_bytes: matrix.row_bytes,
             scales: scales.transpose()?,
@@ -155,11 +153,34 @@ impl Weights {
         })
     }
 
-    /// The reads for some rows of a matrix: of its weights, and of their scales.
+    /// All scales of a matrix whose tiles are without them.
+    fn pin_scales(&self, matrix: &Matrix, spec: &Spec, abort: &AtomicBool) -> Result<Option<Arc<Pinned>>> {
+        let Some(scales) = matrix.scales.as_ref().filter(|scales| scales.apart) else {
+            return Ok(None);
+        };
+        let key = Key {
+            content: spec.content(&scales.stored)?,
+            offset: scales.stored.offset,
+            row_bytes: scales.row_bytes,
+            scales: None,
+            tiles: vec![Rows {
+                rows: matrix.rows,
+                pinned: true,
+            }],
+        };
+        let pinned = Pinned::find(&key, matrix.rows * scales.row_bytes, |bytes| {
+            let read = self.read(&scales.stored, 0, bytes.len())?;
+            self.count(|leases| leases.bytes += bytes.len() as u64);
+            self.reader.read_now(&[read], &mut [bytes], Some(abort))
+        });
+        Ok(Some(pinned?))
+    }
+
+    /// The reads for some rows of a matrix: of its weights, and of the scales that are with them.
     pub(super) fn read_rows(&self, matrix: &Matrix, rows: &Range<usize>) -> Result<Vec<Read>> {
         let run = |stored, size| self.read(stored, rows.start * size, rows.len() * size);
         let mut reads = vec![run(&matrix.stored, matrix.row_bytes)?];
-        if let Some(scales) = &matrix.scales {
+        if let Some(scales) = matrix.scales.as_ref().filter(|scales| !scales.apart) {
             reads.push(run(&scales.stored, scales.row_bytes)?);
         }
         Ok(reads)
@@ -180,7 +201,7 @@ impl Weights {
                 let (Op::Linear { weight } | Op::Conv1d { weight }) = node.run else {
                     continue;
                 };
-                let (matrix, _) = self.matrix(weight)?;
+                let matrix = &self.matrix(weight)?.matrix;
                 if matrix.tiles.is_empty() {
                     return Err(Error::bad(format!("Cannot multiply by weight {weight}: it has no tiles")));
                 }
@@ -202,7 +223,7 @@ impl Weights {
         Ok(())
     }
 
-    pub(super) fn matrix(&self, weight: usize) -> Result<&(Matrix, Arc<Pinned>)> {
+    pub(super) fn matrix(&self, weight: usize) -> Result<&Held> {
         self.matrices
             .get(weight)
             .ok_or_else(|| Error::bad(format!("Cannot use weight {weight}: there are {}", self.matrices.len())))
@@ -220,7 +241,7 @@ impl Weights {
 
     /// (outputs, inputs) of a weight as it is stored.
     pub fn shape(&self, weight: usize) -> Result<(usize, usize)> {
-        self.matrix(weight).map(|(matrix, _)| (matrix.rows, matrix.inputs))
+        self.matrix(weight).map(|Held { matrix, .. }| (matrix.rows, matrix.inputs))
     }
 
     /// Where the nodes of a segment are.

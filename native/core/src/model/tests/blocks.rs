@@ -68,9 +68,10 @@ impl Fragment {
 
 #[test]
 fn computes_the_same_with_scales_however_tiles_are_cut_and_kept() {
-    for dtype in ["I8", "I4"] {
+    for (dtype, apart) in [("I8", false), ("I8", true), ("I4", false), ("I4", true)] {
         let fragment = Fragment::new(dtype);
-        let row = (fragment.row_bytes + BLOCKS * 2) as u64;
+        let scales = (BLOCKS * 2) as u64;
+        let row = fragment.row_bytes as u64 + if apart { 0 } else { scales };
         let ids = [5, 0, 95, 5];
         let mut all = Vec::new();
         for tiles in [
@@ -79,12 +80,14 @@ fn computes_the_same_with_scales_however_tiles_are_cut_and_kept() {
             vec![(1, true), (47, false), (16, true), (32, false)],
             vec![(1, false), (95, true)],
         ] {
-            let model = open(&fragment.spec(&tiles), fragment.sums.clone()).unwrap();
+            let mut plan = fragment.spec(&tiles);
+            plan["weights"][0]["scalesPinned"] = json!(apart);
+            let model = open(&plan, fragment.sums.clone()).unwrap();
             for _ in 0..3 {
                 all.push(run(&model, &ids).unwrap());
             }
             let mut first = 0;
-            let (mut pinned, mut streamed) = (0, 0);
+            let (mut pinned, mut streamed) = (if apart { ROWS as u64 * scales } else { 0 }, 0);
             for &(rows, is_pinned) in &tiles {
                 let range = first..first + rows;
                 first += rows;
@@ -133,9 +136,10 @@ proptest! {
 
     /// Whatever number is wrong in a plan, there is an error or a result; never a panic.
     #[test]
-    fn no_number_in_a_plan_with_scales_breaks_it(nth in 0usize..40, with in prop_oneof![any::<i64>().prop_map(Json::from), any::<u64>().prop_map(Json::from), (0u64..200).prop_map(Json::from)]) {
+    fn no_number_in_a_plan_with_scales_breaks_it(nth in 0usize..40, apart: bool, with in prop_oneof![any::<i64>().prop_map(Json::from), any::<u64>().prop_map(Json::from), (0u64..200).prop_map(Json::from)]) {
         let fragment = Fragment::new("I4");
         let mut plan = fragment.spec(&[(48, false), (32, true), (16, false)]);
+        plan["weights"][0]["scalesPinned"] = json!(apart);
         mutate(&mut plan, &mut nth.clone(), &with);
         // how much memory the slots may take is the caller's choice
         prop_assume!(plan["slots"].as_u64().is_none_or(|slots| slots < 1000));
