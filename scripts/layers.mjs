@@ -21,8 +21,8 @@ const LAYERS = [
   'src/api',
   'src/cli',
   'src/server',
-  'bench',
   'test',
+  'bench',
 ]
 
 const files = ['src', 'models', 'bench', 'test'].flatMap((top) =>

@@ -56,19 +56,59 @@ export async function fileDag(sums: Pick<FileSums, 'size' | 'leaves'>): Promise<
   return { cid: root.cid, dagSize: Number(root.size), nodes: blocks.nodes }
 }
 
-/** The UnixFS DAG of a folder whose files' CIDs are known: the folder's blocks only, root last. */
-export async function folderDag(files: Iterable<AssetFile>): Promise<Dag> {
-  const known = new Map<string, { cid: CID; size: bigint }>()
-  for (const file of files) known.set(file.path, { cid: file.cid, size: BigInt(dagSizeOf(file.size)) })
+interface Link {
+  readonly cid: CID
+  /** Tsize: bytes of all blocks below */
+  readonly size: bigint
+}
+
+/** A folder by the names in it. */
+type Folder = Map<string, Folder | Link>
+
+/**
+ * The UnixFS DAG of a folder whose files' CIDs are known, `folders` (those without files) among them: the folders' blocks
+ * only, each after those that it links to, root last. Same CID as `ipfs add` with the profile unixfs-v1-2025.
+ */
+export async function folderDag(files: Iterable<AssetFile>, folders: Iterable<string> = []): Promise<Dag> {
+  const root: Folder = new Map()
+  for (const path of folders) folderAt(root, path.split('/'))
+  for (const { path, cid, size } of files) {
+    const names = path.split('/')
+    const name = names.pop()!
+    folderAt(root, names).set(name, { cid, size: BigInt(dagSizeOf(size)) })
+  }
+  const blocks = catcher()
+  const { cid, size } = await linkTo(root, blocks)
+  return { cid, dagSize: Number(size), nodes: blocks.nodes }
+}
+
+/** The folder at a path, made where it is not there. */
+function folderAt(root: Folder, names: readonly string[]): Folder {
+  let folder = root
+  for (const name of names) {
+    const known = folder.get(name)
+    const inner: Folder = known instanceof Map ? known : new Map()
+    folder.set(name, inner)
+    folder = inner
+  }
+  return folder
+}
+
+/**
+ * Folder by folder, those inside first: given a whole tree, the importer tells whether a folder is large (and is to be
+ * sharded) without the links to the folders in it.
+ */
+async function linkTo(folder: Folder, blocks: ReturnType<typeof catcher>): Promise<Link> {
+  const links = new Map<string, Link>()
+  for (const [name, entry] of folder) links.set(name, entry instanceof Map ? await linkTo(entry, blocks) : entry)
   const options: ImporterOptions = {
     ...PROFILE,
     wrapWithDirectory: true,
-    fileBuilder: async ({ path = '', originalPath }) => ({ ...known.get(path)!, path, originalPath }),
+    fileBuilder: async ({ path = '', originalPath }) => ({ ...links.get(path)!, path, originalPath }),
   }
-  const blocks = catcher()
-  const candidates = [...known.keys()].map((path) => ({ path, content: NOTHING }))
-  const root = await last(importer(candidates, blocks, options))
-  return { cid: root.cid, dagSize: Number(root.size), nodes: blocks.nodes }
+  const candidates = [...links.keys()].map((path) => ({ path, content: NOTHING }))
+  const { cid, size } = await last(importer(candidates, blocks, options))
+  return { cid, size: size! }
 }
 
 async function last(results: AsyncIterable<ImportResult>): Promise<ImportResult> {

@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
 import { AssetError, throwIfAborted } from '../core/errors.js'
 import { inLanes } from '../core/lanes.js'
 import { LEAF } from '../core/limits.js'
@@ -6,16 +7,11 @@ import type { LongCall } from '../core/progress.js'
 import { fileDag } from './dag.js'
 import type { ExpectedFile, PieceSums, TaskFailure } from './file-worker.js'
 import { batchPieces, type PlannedFile } from './pieces.js'
-import { type AssetFile, type FileSums, joinSums } from './sums.js'
+import { type AssetFile, type FileSums, type HashedFile, joinSums } from './sums.js'
 
 const BATCH = 32 * LEAF
 // One computes, the others wait for the disk.
 const TASKS_PER_THREAD = 3
-
-/** A file that was written, with all that is known of its bytes. */
-export interface WrittenFile extends AssetFile {
-  readonly sums: FileSums
-}
 
 /** Runs one task per input on all cores, a few more at a time than there are threads, so that nothing piles up in memory. What `onDone` throws stops the rest. */
 async function runTasks<In, Out>(
@@ -55,7 +51,7 @@ export async function writeFiles(
   files: readonly PlannedFile[],
   targetOf: (path: string) => string,
   options: LongCall = {},
-): Promise<WrittenFile[]> {
+): Promise<HashedFile[]> {
   const total = files.reduce((sum, file) => sum + file.size, 0)
   const runs: Map<number, FileSums>[] = files.map(() => new Map())
   let done = 0
@@ -92,4 +88,32 @@ export async function sumFiles(files: readonly ExpectedFile[], options: LongCall
   }
   await runTasks('sumFile', files, onDone, options.signal)
   return files.map((file) => sums.get(file)!)
+}
+
+/**
+ * Hashes files of a folder as they are on disk, on all cores; each must still have the size given.
+ * @throws AssetError 'CORRUPT' where one changes meanwhile, 'NOT_FOUND' | 'IO' where one can't be read, 'ABORTED'
+ */
+export async function hashFiles(
+  folder: string,
+  files: readonly Pick<AssetFile, 'path' | 'size'>[],
+  options: LongCall = {},
+): Promise<HashedFile[]> {
+  const placeOf = (path: string) => join(folder, path)
+  const found = await sumFiles(
+    files.map(({ path, size }) => ({ path: placeOf(path), what: placeOf(path), size })),
+    options,
+  )
+  const hashed: HashedFile[] = []
+  for (const [index, { path, size }] of files.entries()) {
+    const sums = found[index]!
+    if (sums instanceof AssetError) throw sums.code === 'CORRUPT' ? changed(placeOf(path), sums) : sums
+    hashed.push({ path, size, sums, cid: (await fileDag(sums)).cid })
+  }
+  return hashed
+}
+
+function changed(what: string, cause: AssetError): AssetError {
+  const message = `Cannot hash ${what}: it changed while it was read; let whatever writes it finish and try again`
+  return new AssetError('CORRUPT', message, { cause })
 }

@@ -6,8 +6,7 @@ import { listFiles, readExactly, withFile } from '../core/read.js'
 import { type Checkpoint, sourceFile, type TensorRef } from '../sources/checkpoint.js'
 import { copiedFiles } from '../sources/hf.js'
 import { readSafetensorsHeader } from '../sources/safetensors.js'
-import { fileDag } from './dag.js'
-import { sumFiles, type WrittenFile, writeFiles } from './file-pool.js'
+import { hashFiles, writeFiles } from './file-pool.js'
 import { layoutFragment } from './fragment-codec.js'
 import { MANIFEST } from './manifest.js'
 import { planModelAsset } from './model-asset.js'
@@ -32,16 +31,7 @@ export async function sealFolder(folder: string, options: LongCall & { name?: st
   const isPresent = ({ path }: PlannedFile) => path.startsWith('modules/') || copies.has(path)
   const present = plan.files.filter(isPresent)
   const made = plan.files.filter((file) => !isPresent(file))
-  const sums = await sumFiles(
-    present.map(({ path, size }) => ({ path: join(folder, path), what: join(folder, path), size })),
-    options,
-  )
-  const hashed: WrittenFile[] = []
-  for (const [index, { path }] of present.entries()) {
-    const found = sums[index]!
-    if (found instanceof AssetError) throw found
-    hashed.push({ path, size: found.size, sums: found, cid: (await fileDag(found)).cid })
-  }
+  const hashed = await hashFiles(folder, present, options)
   return withStaging(folder, async (staging) => {
     const written = await writeFiles(made, (path) => join(staging, path), options)
     const asset = await sealAsset(plan, [...hashed, ...written], staging)

@@ -100,3 +100,8 @@ export interface AssetFile {
   readonly cid: CID
   readonly size: number
 }
+
+/** A file with all that is known of its bytes. */
+export interface HashedFile extends AssetFile {
+  readonly sums: FileSums
+}

@@ -5,16 +5,17 @@ import type { CID } from 'multiformats/cid'
 import { AssetError, ioError, systemCode } from '../core/errors.js'
 import type { LongCall } from '../core/progress.js'
 import { type DagNode, folderDag } from './dag.js'
-import { type WrittenFile, writeFiles } from './file-pool.js'
+import { writeFiles } from './file-pool.js'
 import { encodeManifest, MANIFEST, type Manifest } from './manifest.js'
 import type { PlannedAsset } from './model-asset.js'
 import { plannedFile } from './pieces.js'
+import type { HashedFile } from './sums.js'
 
 /** An asset that lies in a folder, complete: its CID, manifest, files (the manifest among them) and folder blocks. */
 export interface WrittenAsset {
   readonly cid: CID
   readonly manifest: Manifest
-  readonly files: readonly WrittenFile[]
+  readonly files: readonly HashedFile[]
   readonly nodes: readonly DagNode[]
   /** for people: why it has no graph, where that is so */
   readonly whyNoGraph?: string
@@ -34,7 +35,7 @@ export async function writeAsset(plan: PlannedAsset, folder: string, options: Lo
 }
 
 /** Writes the manifest over files that are in the folder already, and gives the asset that the folder now is. */
-export async function sealAsset(about: Omit<PlannedAsset, 'files'>, files: readonly WrittenFile[], folder: string): Promise<WrittenAsset> {
+export async function sealAsset(about: Omit<PlannedAsset, 'files'>, files: readonly HashedFile[], folder: string): Promise<WrittenAsset> {
   const { kind, name, main, config, whyNoGraph } = about
   const byPath = new Map(files.map(({ path, cid, size }) => [path, { path, cid, size }]))
   const manifest = {

@@ -72,6 +72,14 @@ describe('CIDs', () => {
     }))
     expect(String((await folderDag(known)).cid)).toBe(String(wanted.cid))
   })
+
+  it('of a folder of 5000 folders is that of a sharded directory, as Kubo has it', async () => {
+    const empty = leafCid(createHash('sha256').digest())
+    const files = Array.from({ length: 5000 }, (_, i) => ({ path: `a-folder-numbered-${i}/file`, size: 0, cid: empty }))
+    // ipfs 0.43.0, profile unixfs-v1-2025: `ipfs add -r`, `ipfs files stat`
+    const { cid, dagSize } = await folderDag(files)
+    expect([String(cid), dagSize]).toEqual(['bafybeienseb75m3dfrowuhgqstamp53ss5myops2wxwgb7ajxz2v4qq7te', 635_564])
+  })
 })
 
 const segment = fc.string({ unit: fc.constantFrom('a', 'A', 'b', '.', '/', '%', '@', '0', '_', ' ', 'é', '\\'), maxLength: 5 })
