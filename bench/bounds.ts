@@ -9,8 +9,10 @@ export interface Bounds extends AsyncDisposable {
   memory(): Promise<number>
   /** GFLOP/s of float32 multiply-adds */
   fma(): Promise<number>
-  /** GB/s of direct reads of these files, the best of a few settings */
+  /** GB/s of direct reads of these files into memory where each cache line is then looked at, the best of a few settings */
   disk(paths: readonly string[]): Promise<number>
+  /** the same, of bytes that nobody looks at */
+  transfer(paths: readonly string[]): Promise<number>
 }
 
 /** Starts `native/core/examples/bounds.rs`, which needs cargo. */
@@ -23,6 +25,7 @@ export async function startBounds(): Promise<Bounds> {
     memory: () => ask('memory'),
     fma: () => ask('fma'),
     disk: (paths) => ask(`disk ${paths.join('\t')}`),
+    transfer: (paths) => ask(`transfer ${paths.join('\t')}`),
     [Symbol.asyncDispose]: () => child[Symbol.asyncDispose](),
   }
 }

@@ -35,6 +35,7 @@ async function underLimit(bounds: Bounds, measured: Measured, share: number, ins
     const { secondsPerToken, streamedBytesPerToken, readBytesPerToken, waitShare, diskBusy } = await decode()
     const after = await bounds.disk(files)
     const raw = Math.max(before, after)
+    const transfer = await bounds.transfer(files)
     const theirs = await peer?.decode(SETTINGS.peerTokens)
     rounds.push({
       tokensPerSecond: 1 / secondsPerToken,
@@ -44,6 +45,8 @@ async function underLimit(bounds: Bounds, measured: Measured, share: number, ins
       rawDiskBeforeGBs: before,
       rawDiskAfterGBs: after,
       timeOverReading: secondsPerToken / (streamedBytesPerToken / 1e9 / raw),
+      transferGBs: transfer,
+      timeOverTransfer: secondsPerToken / (streamedBytesPerToken / 1e9 / transfer),
       diskBusy,
       waiting: waitShare,
       ...(theirs && {

@@ -1,5 +1,6 @@
 //! What the machine can do at best, asked line by line, so that a bench can ask between its own rounds:
-//! `memory` -> GB/s that two threads read, `fma` -> GFLOP/s, `disk PATH<tab>PATH...` -> GB/s of direct reads of those files.
+//! `memory` -> GB/s that two threads read, `fma` -> GFLOP/s, `disk PATH<tab>PATH...` -> GB/s of direct reads of those files
+//! whose bytes are looked at, `transfer PATH<tab>PATH...` -> of those whose bytes nobody looks at.
 use std::io::{BufRead, Write};
 
 use masset_core::kernels::{Isa, Machine};
@@ -35,28 +36,42 @@ fn main() {
         let value = match line.split_once(' ') {
             None if line == "memory" => data.len() as f64 / 1e9 / bounds::read_time(&machine, &data).wall,
             None => bounds::fma_work(&machine) / 1e9 / bounds::fma_time(&machine).wall,
-            Some((_, paths)) => disk(paths, &mut part),
+            Some((what, paths)) => disk(paths, &mut part, what == "disk"),
         };
         println!("{value}");
         std::io::stdout().flush().expect("a reader");
     }
 }
 
+/// How direct reads are made.
+#[derive(Clone, Copy)]
+struct Setting {
+    threads: usize,
+    /// bytes a read
+    size: usize,
+    /// buffers of each thread, used in turn: few stay in caches, which some disks like; many do not, which others like
+    buffers: usize,
+}
+
 /// GB/s of direct reads of files, given with tabs between them: the best of a few settings, each over the part that follows the
-/// one before, so that caches below the operating system see what a pass over all of them shows them.
-fn disk(paths: &str, part: &mut usize) -> f64 {
-    [(2, 4 << 20), (3, 1 << 20), (4, 2 << 20)]
+/// one before, so that caches below the operating system see what a pass over all of them shows them. Who reads to compute
+/// with the bytes looks at each of them (`seen`), and has to have them moved to his processor: a virtual disk that copies
+/// into the same few buffers is faster as long as nobody else wants to see them.
+fn disk(paths: &str, part: &mut usize, seen: bool) -> f64 {
+    let settings = [(2, 4 << 20, 1), (3, 1 << 20, 1), (3, 1 << 20, 16), (4, 2 << 20, 8)];
+    settings
         .into_iter()
-        .map(|(threads, size)| {
+        .map(|(threads, size, buffers)| {
             *part += 1;
-            reads(paths, *part, threads, size)
+            reads(paths, *part, Setting { threads, size, buffers }, seen)
         })
         .fold(0.0, f64::max)
 }
 
 #[cfg(target_os = "linux")]
-fn reads(paths: &str, part: usize, threads: usize, size: usize) -> f64 {
+fn reads(paths: &str, part: usize, Setting { threads, size, buffers }: Setting, seen: bool) -> f64 {
     use std::fs::File;
+    use std::hint::black_box;
     use std::os::unix::fs::{FileExt, OpenOptionsExt};
     use std::sync::atomic::{AtomicUsize, Ordering};
     const PART: usize = 3 << 28;
@@ -66,19 +81,25 @@ fn reads(paths: &str, part: usize, threads: usize, size: usize) -> f64 {
     let all: Vec<(&File, usize)> = files.iter().flat_map(blocks).collect();
     let count = (PART / size).min(all.len());
     let next = AtomicUsize::new(0);
+    // as large pages as there are: a disk fills them faster than many small ones
+    let mut memory: Vec<Region> = (0..threads).map(|_| Region::new(size, buffers).expect("memory")).collect();
+    memory.iter_mut().for_each(|region| region.bytes_mut().fill(1));
     let took = seconds(|| {
         std::thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(|| {
-                    // as large pages as there are: a disk fills them faster than many small ones
-                    let mut buffer = Region::new(size, 1).expect("memory");
-                    loop {
+            let (all, next) = (&all, &next);
+            for region in &mut memory {
+                scope.spawn(move || {
+                    for turn in 0.. {
                         let at = next.fetch_add(1, Ordering::Relaxed);
                         if at >= count {
                             return;
                         }
                         let (file, offset) = all[(part * count + at) % all.len()];
-                        file.read_exact_at(&mut buffer.bytes_mut()[..size], offset as u64).expect("bytes");
+                        let bytes = &mut region.bytes_mut()[turn % buffers * size..][..size];
+                        file.read_exact_at(bytes, offset as u64).expect("bytes");
+                        if seen {
+                            black_box(bytes.iter().step_by(64).fold(0u8, |sum, byte| sum.wrapping_add(*byte)));
+                        }
                     }
                 });
             }
@@ -88,6 +109,6 @@ fn reads(paths: &str, part: usize, threads: usize, size: usize) -> f64 {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn reads(_paths: &str, _part: usize, _threads: usize, _size: usize) -> f64 {
+fn reads(_paths: &str, _part: usize, _: Setting, _seen: bool) -> f64 {
     f64::NAN
 }

@@ -3,6 +3,8 @@ use std::sync::Arc;
 
 use super::matrix::{Matrix, Placed, RowBytes};
 use super::pinned::Pinned;
+use crate::kernels::Tile;
+use crate::reading::Lease;
 use crate::Result;
 
 /// A matrix, and what of it is in memory.
@@ -14,6 +16,19 @@ pub(crate) struct Held {
 }
 
 impl Held {
+    /// A tile out of its lease, or out of what is pinned.
+    pub fn tile<'a>(&'a self, tile: &Placed, lease: Option<&'a Lease>) -> Result<Tile<'a>> {
+        let rows = tile.rows.clone();
+        let bytes = match lease {
+            None => self.pinned_rows(tile, rows.clone())?,
+            Some(lease) => {
+                let (weights, scales) = (lease.part(0), lease.part(1));
+                self.with_scales(rows.clone(), RowBytes { weights, scales })?
+            }
+        };
+        self.matrix.tile(rows.len(), bytes)
+    }
+
     /// Rows of a pinned tile, with their scales.
     pub fn pinned_rows(&self, tile: &Placed, rows: Range<usize>) -> Result<RowBytes<'_>> {
         self.with_scales(rows.clone(), self.tiles.rows(&self.matrix, tile, rows)?)

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use super::matrix::RowBytes;
+use super::matrix::Placed;
 use super::weights::{Place, Weights};
 use crate::kernels::{Machine, Tile};
 use crate::reading::{Lease, Wait};
@@ -28,45 +28,47 @@ pub struct Leases {
 }
 
 impl Weights {
-    /// Calls `each` with runs of tiles in order: pinned ones together, streamed ones as they arrive, from `place` of the
-    /// stream on; and with their first row.
+    /// Calls `each` with runs of tiles in order, and with their first row: pinned ones and streamed ones that are there
+    /// together, so that threads seldom wait for each other; from `place` of the stream on. Where reading is the slower
+    /// side a slot goes back at once; where computing is (`slow`), up to half of them are kept for a run.
     pub fn each_tile(
         &self,
         machine: &Machine,
         place: Place,
         weight: usize,
+        slow: bool,
         abort: &AtomicBool,
         mut each: impl FnMut(usize, &[Tile]) -> Result<()>,
     ) -> Result<()> {
         let Place { node, tile: mut next } = place;
-        let mut each = |first, tiles: &[Tile]| self.seen(node, || each(first, tiles));
         let held = self.matrix(weight)?;
-        let matrix = &held.matrix;
-        let mut run: Vec<Tile> = Vec::new();
-        let mut first = 0;
-        for tile in &matrix.tiles {
+        let mut compute = |run: &[(&Placed, Option<Lease>)]| -> Result<()> {
+            let Some(&(first, _)) = run.first() else { return Ok(()) };
+            let tiles = run.iter().map(|(tile, lease)| held.tile(tile, lease.as_ref()));
+            let tiles = tiles.collect::<Result<Vec<_>>>()?;
+            self.seen(node, || each(first.rows.start, &tiles))
+        };
+        let most = self.stream().filter(|_| slow).map_or(1, |stream| stream.slots() / 2);
+        let mut run: Vec<(&Placed, Option<Lease>)> = Vec::new();
+        let mut leased = 0;
+        for tile in &held.matrix.tiles {
             if tile.pinned.is_some() {
-                run.push(matrix.tile(tile.rows.len(), held.pinned_rows(tile, tile.rows.clone())?)?);
+                run.push((tile, None));
                 continue;
             }
-            if !run.is_empty() {
-                each(first, &run)?;
-                run.clear();
+            if !self.stream().is_some_and(|stream| stream.is_ready(next)) {
+                compute(&std::mem::take(&mut run))?;
+                leased = 0;
             }
-            let lease = self.lease(machine, node, next, abort)?;
-            let bytes = RowBytes {
-                weights: &lease,
-                scales: lease.part(1),
-            };
-            let bytes = held.with_scales(tile.rows.clone(), bytes)?;
-            each(tile.rows.start, &[matrix.tile(tile.rows.len(), bytes)?])?;
+            run.push((tile, Some(self.lease(machine, node, next, abort)?)));
             next += 1;
-            first = tile.rows.end;
+            leased += 1;
+            if leased >= most {
+                compute(&std::mem::take(&mut run))?;
+                leased = 0;
+            }
         }
-        if run.is_empty() {
-            return Ok(());
-        }
-        each(first, &run)
+        compute(&run)
     }
 
     fn lease(&self, machine: &Machine, node: usize, place: usize, abort: &AtomicBool) -> Result<Lease> {

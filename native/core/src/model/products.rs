@@ -55,17 +55,18 @@ impl Weights {
             return Ok(y);
         }
         let prompt = kernels::Prompt::new(machine, x, rows);
-        self.each_tile(machine, place, weight, abort, |first, tiles| {
+        let slow = rows > kernels::MAX_ROWS;
+        self.each_tile(machine, place, weight, slow, abort, |first, tiles| {
             let product = Product {
                 tiles,
                 bias: None,
                 y: &mut y[first..],
                 stride: outputs,
             };
-            if rows <= kernels::MAX_ROWS {
-                kernels::linear(machine, x, rows, &mut [product])
-            } else {
+            if slow {
                 prompt.multiply(&mut [product], self.precision)
+            } else {
+                kernels::linear(machine, x, rows, &mut [product])
             }
         })?;
         Ok(y)
@@ -78,7 +79,7 @@ impl Weights {
         if rows == 0 {
             return Ok(y);
         }
-        self.each_tile(machine, place, weight, abort, |first, tiles| {
+        self.each_tile(machine, place, weight, rows > kernels::MAX_ROWS, abort, |first, tiles| {
             let mut first = first;
             for tile in tiles {
                 kernels::conv1d(machine, tile, first, x, rows, &mut y)?;

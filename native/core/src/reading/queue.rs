@@ -81,6 +81,11 @@ impl Queue {
         })
     }
 
+    /// Whether `take` would give out this place.
+    pub fn is_ready(&self, place: usize) -> bool {
+        self.place(self.next) == place && matches!(self.entries.front(), Some(Entry::Ready(_)))
+    }
+
     /// A slot that was given out is free again.
     pub fn release(&mut self, slot: usize) {
         self.free.push(slot);

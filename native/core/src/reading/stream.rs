@@ -184,6 +184,16 @@ impl Stream {
         failed.map_or(Ok(lease), Err)
     }
 
+    /// Whether `next` would give out this place at once.
+    pub fn is_ready(&self, place: usize) -> bool {
+        lock(&self.shared.state).queue.is_ready(place)
+    }
+
+    /// How many leases there can be at once.
+    pub fn slots(&self) -> usize {
+        self.shared.region.slots()
+    }
+
     /// Makes place 0 the next one, wherever the pass was left. What was read ahead beyond its end is kept.
     pub fn rewind(&self) {
         lock(&self.shared.state).queue.rewind();
