@@ -11,7 +11,9 @@ export interface Bounds extends AsyncDisposable {
   fma(): Promise<number>
   /** GB/s of direct reads of these files into memory where each cache line is then looked at, the best of a few settings */
   disk(paths: readonly string[]): Promise<number>
-  /** the same, of bytes that nobody looks at */
+  /** the same, with more buffers than caches have room for */
+  memoryDisk(paths: readonly string[]): Promise<number>
+  /** as `disk`, of bytes that nobody looks at */
   transfer(paths: readonly string[]): Promise<number>
 }
 
@@ -25,6 +27,7 @@ export async function startBounds(): Promise<Bounds> {
     memory: () => ask('memory'),
     fma: () => ask('fma'),
     disk: (paths) => ask(`disk ${paths.join('\t')}`),
+    memoryDisk: (paths) => ask(`memory-disk ${paths.join('\t')}`),
     transfer: (paths) => ask(`transfer ${paths.join('\t')}`),
     [Symbol.asyncDispose]: () => child[Symbol.asyncDispose](),
   }

@@ -31,22 +31,22 @@ async function underLimit(bounds: Bounds, measured: Measured, share: number, ins
   await using peer = await start(installed, theirGroup)
   const rounds: Round[] = []
   for (let at = 0; at < SETTINGS.rounds; at++) {
-    const before = await bounds.disk(files)
+    const before = await disks(bounds, files)
     const { secondsPerToken, streamedBytesPerToken, readBytesPerToken, waitShare, diskBusy } = await decode()
-    const after = await bounds.disk(files)
-    const raw = Math.max(before, after)
-    const transfer = await bounds.transfer(files)
+    const after = await disks(bounds, files)
+    const [seen, memory, unseen] = before.map((speed, at) => Math.max(speed, after[at]!)) as [number, number, number]
+    const overReading = (speed: number) => secondsPerToken / (streamedBytesPerToken / 1e9 / speed)
     const theirs = await peer?.decode(SETTINGS.peerTokens)
     rounds.push({
       tokensPerSecond: 1 / secondsPerToken,
       streamedMB: streamedBytesPerToken / 1e6,
       readMB: readBytesPerToken / 1e6,
-      rawDiskGBs: raw,
-      rawDiskBeforeGBs: before,
-      rawDiskAfterGBs: after,
-      timeOverReading: secondsPerToken / (streamedBytesPerToken / 1e9 / raw),
-      transferGBs: transfer,
-      timeOverTransfer: secondsPerToken / (streamedBytesPerToken / 1e9 / transfer),
+      rawDiskGBs: Math.max(seen, unseen),
+      seenDiskGBs: seen,
+      memoryDiskGBs: memory,
+      timeOverReading: overReading(Math.max(seen, unseen)),
+      timeOverReadingSeen: overReading(seen),
+      timeOverReadingIntoMemory: overReading(memory),
       diskBusy,
       waiting: waitShare,
       ...(theirs && {
@@ -64,6 +64,11 @@ async function underLimit(bounds: Bounds, measured: Measured, share: number, ins
     ...(installed && { llamaCpp: peer ? installed.version : `${installed.version}: killed` }),
     ...summary(rounds),
   }
+}
+
+/** GB/s of raw reads: of bytes that are then looked at, of those where caches are too small, of those that nobody looks at. */
+async function disks(bounds: Bounds, files: readonly string[]): Promise<number[]> {
+  return [await bounds.disk(files), await bounds.memoryDisk(files), await bounds.transfer(files)]
 }
 
 /** llama.cpp with its file mapped, all pages of it to be read anew; undefined where it is killed. */

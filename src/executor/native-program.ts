@@ -108,11 +108,8 @@ export class NativeProgram {
   isResident(name: string): boolean {
     const weight = this.scaled.get(name)
     const tiles = this.plan.tiles.get(weight ?? name)
-    return (
-      this.program.vectors.includes(name) ||
-      (weight !== undefined && this.plan.scalesPinned) ||
-      (tiles?.every(({ pinned }) => pinned) ?? false)
-    )
+    if (!tiles) return this.program.vectors.includes(name)
+    return (weight !== undefined && this.plan.scalesPinned) || tiles.every(({ pinned }) => pinned)
   }
 
   /** Its counters; `passes` are runs of segments. */

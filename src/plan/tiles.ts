@@ -9,7 +9,7 @@ export interface RowRun {
   readonly offset: number
 }
 
-/** A matrix as a pass uses it; the scales of its blocks, where it has any, are read with their rows. */
+/** A matrix as a pass uses it; the scales of its blocks, where it has any, are in memory or read with their rows. */
 export interface MatrixUse extends RowRun {
   readonly name: string
   readonly rows: number
@@ -48,7 +48,7 @@ export interface TilePlan {
   readonly slotBytes: number
 }
 
-// One in use, one ready, and as many in flight as keep a disk busy.
+// One in use (half of them in a prompt), one ready, and as many in flight as keep a disk busy.
 const SLOTS = 8
 const FEWEST_SLOTS = 3
 const TILE = 1024 * 1024

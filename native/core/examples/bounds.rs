@@ -1,6 +1,7 @@
 //! What the machine can do at best, asked line by line, so that a bench can ask between its own rounds:
 //! `memory` -> GB/s that two threads read, `fma` -> GFLOP/s, `disk PATH<tab>PATH...` -> GB/s of direct reads of those files
-//! whose bytes are looked at, `transfer PATH<tab>PATH...` -> of those whose bytes nobody looks at.
+//! whose bytes are looked at, `memory-disk PATH<tab>PATH...` -> of those that go to memory since caches are too small for them,
+//! `transfer PATH<tab>PATH...` -> of those whose bytes nobody looks at.
 use std::io::{BufRead, Write};
 
 use masset_core::kernels::{Isa, Machine};
@@ -36,7 +37,8 @@ fn main() {
         let value = match line.split_once(' ') {
             None if line == "memory" => data.len() as f64 / 1e9 / bounds::read_time(&machine, &data).wall,
             None => bounds::fma_work(&machine) / 1e9 / bounds::fma_time(&machine).wall,
-            Some((what, paths)) => disk(paths, &mut part, what == "disk"),
+            Some(("memory-disk", paths)) => disk(paths, &MEMORY, &mut part, true),
+            Some((what, paths)) => disk(paths, &ANY, &mut part, what == "disk"),
         };
         println!("{value}");
         std::io::stdout().flush().expect("a reader");
@@ -53,19 +55,28 @@ struct Setting {
     buffers: usize,
 }
 
-/// GB/s of direct reads of files, given with tabs between them: the best of a few settings, each over the part that follows the
+const fn setting(threads: usize, mebibytes: usize, buffers: usize) -> Setting {
+    Setting {
+        threads,
+        size: mebibytes << 20,
+        buffers,
+    }
+}
+
+/// 48 and 64 MiB, more than the last cache of a machine of this size holds.
+const MEMORY: [Setting; 2] = [setting(3, 1, 16), setting(4, 2, 8)];
+const ANY: [Setting; 4] = [setting(2, 4, 1), setting(3, 1, 1), MEMORY[0], MEMORY[1]];
+
+/// GB/s of direct reads of files, given with tabs between them: the best of some settings, each over the part that follows the
 /// one before, so that caches below the operating system see what a pass over all of them shows them. Who reads to compute
 /// with the bytes looks at each of them (`seen`), and has to have them moved to his processor: a virtual disk that copies
 /// into the same few buffers is faster as long as nobody else wants to see them.
-fn disk(paths: &str, part: &mut usize, seen: bool) -> f64 {
-    let settings = [(2, 4 << 20, 1), (3, 1 << 20, 1), (3, 1 << 20, 16), (4, 2 << 20, 8)];
-    settings
-        .into_iter()
-        .map(|(threads, size, buffers)| {
-            *part += 1;
-            reads(paths, *part, Setting { threads, size, buffers }, seen)
-        })
-        .fold(0.0, f64::max)
+fn disk(paths: &str, settings: &[Setting], part: &mut usize, seen: bool) -> f64 {
+    let speed = |&setting| {
+        *part += 1;
+        reads(paths, *part, setting, seen)
+    };
+    settings.iter().map(speed).fold(0.0, f64::max)
 }
 
 #[cfg(target_os = "linux")]

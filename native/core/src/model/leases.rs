@@ -80,7 +80,7 @@ impl Weights {
         let (began, mut waited) = (Instant::now(), Duration::ZERO);
         let lease = stream.next_checked_by(place, wait, |count, task| {
             waited = began.elapsed();
-            machine.pool().run(count, task)
+            self.seen(node, || machine.pool().run(count, task))
         })?;
         self.count(|leases| {
             leases.bytes += lease.bytes() as u64;

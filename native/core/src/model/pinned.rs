@@ -23,8 +23,9 @@ pub(crate) enum Pinned {
 pub(crate) struct Key {
     pub content: String,
     pub offset: u64,
+    /// with the scales that are with it
     pub row_bytes: usize,
-    /// content and place of the scales
+    /// content and place of the scales that are with the rows
     pub scales: Option<(String, u64)>,
     pub tiles: Vec<Rows>,
 }
@@ -35,6 +36,12 @@ impl Pinned {
     /// Those that another model holds, or new ones that `fill` reads into memory of `length` bytes.
     pub fn find(key: &Key, length: usize, fill: impl FnOnce(&mut [u8]) -> Result<()>) -> Result<Arc<Self>> {
         if let Some(found) = with_shared(|shared| shared.get(key).and_then(Weak::upgrade)) {
+            if matches!(&*found, Self::Memory(region) if region.bytes().len() < length) {
+                return Err(Error::new(
+                    Code::Engine,
+                    "Cannot share what another model has pinned: it is of another size",
+                ));
+            }
             return Ok(found);
         }
         let mut held = Self::None;

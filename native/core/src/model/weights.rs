@@ -124,11 +124,12 @@ impl Weights {
     /// The pinned tiles of a matrix, read unless another model holds them.
     fn pin(&self, matrix: &Matrix, weight: &Weight, spec: &Spec, abort: &AtomicBool) -> Result<Arc<Pinned>> {
         let place = |stored: &Stored| Ok((spec.content(stored)?, stored.offset));
-        let scales: Option<Result<_>> = weight.scales.as_ref().map(place);
+        let beside = weight.scales.as_ref().filter(|_| matrix.scales_beside() > 0);
+        let scales: Option<Result<_>> = beside.map(place);
         let key = Key {
             content: spec.content(&weight.stored)?,
             offset: weight.stored.offset,
-            row_bytes: matrix.row_bytes,
+            row_bytes: matrix.whole_row(),
             scales: scales.transpose()?,
             tiles: weight.tiles.clone(),
         };
@@ -170,8 +171,9 @@ impl Weights {
         };
         let pinned = Pinned::find(&key, matrix.rows * scales.row_bytes, |bytes| {
             let read = self.read(&scales.stored, 0, bytes.len())?;
-            self.count(|leases| leases.bytes += bytes.len() as u64);
-            self.reader.read_now(&[read], &mut [bytes], Some(abort))
+            self.reader.read_now(&[read], &mut [bytes], Some(abort))?;
+            self.count(|leases| leases.bytes += read.length as u64);
+            Ok(())
         });
         Ok(Some(pinned?))
     }

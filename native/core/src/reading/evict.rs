@@ -1,8 +1,8 @@
 //! Whether memory is taken out of the processor's caches before a disk writes to it.
 //!
 //! A virtual disk is a thread of the host that copies into this memory. If it runs on another part of the chip, each line
-//! that is still in a cache of ours has to be fetched from there, and reads take twice as long as into lines that are in
-//! none (1.45 and 2.3 GB/s). If it runs on the same part, such lines save it a way to memory (2.9 and 2.4 GB/s). The host
+//! that is still in a cache of ours has to be fetched from there, and reads take 1.6 times as long as into lines that are
+//! in none (1.45 and 2.3 GB/s). If it runs on the same part, such lines save it a way to memory (2.9 and 2.4 GB/s). The host
 //! moves it every few seconds and says nothing of it, so both are tried now and then.
 
 use std::sync::Mutex;

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! Files ──► Reader ────────────► Stream ──────────────► Lease
-//! handles   one checked read,    reads ahead in the     the bytes of one read,
-//! by LRU    aligned to pages     order of the pass      in a slot of a Region
+//! handles   one read,            reads ahead in the     the bytes of one read,
+//! by LRU    aligned to pages     order of the pass      checked, in a slot of a Region
 //! ```
 //!
 //! On request a file is mapped instead (`Map`), outside of all this: the system reads, and decides what stays.

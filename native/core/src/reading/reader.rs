@@ -16,7 +16,7 @@ use crate::{Code, Error, Result};
 /// Bytes that `read_now` reads at once; a multiple of PAGE.
 const PART: usize = 1 << 20;
 
-/// Reads ranges of files; every page read is checked against its checksum.
+/// Reads ranges of files. Every page is checked against its checksum: at once, or when a stream gives it out.
 pub struct Reader {
     files: Files,
     sums: Option<Vec<u32>>,

@@ -1,5 +1,5 @@
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -162,7 +162,7 @@ impl Stream {
     /// would take the processor from one of them while the others wait for it.
     ///
     /// # Errors
-    /// As `next`, and those of `share`.
+    /// As `next`, and those of `share`; `Engine` where it left a task out. The place is used up then.
     pub fn next_checked_by(
         &self,
         place: usize,
@@ -172,16 +172,29 @@ impl Stream {
         let slot = self.shared.take(place, wait)?;
         let lease = Lease::new(self.shared.clone(), slot, place);
         let pieces = lease.pieces();
-        let failed = Mutex::new(None);
-        share(pieces.len(), &|at| {
+        let (failed, unchecked) = (Mutex::new(None), AtomicUsize::new(pieces.len()));
+        let shared = share(pieces.len(), &|at| {
             let (span, bytes) = &pieces[at];
-            if let Err(why) = self.shared.reader.check(span, bytes) {
-                lock(&failed).get_or_insert(why);
+            match self.shared.reader.check(span, bytes) {
+                Ok(()) => drop(unchecked.fetch_sub(1, Ordering::Relaxed)),
+                Err(why) => drop(lock(&failed).get_or_insert(why)),
             }
-        })?;
+        });
         let failed = lock(&failed).take();
         drop(pieces);
-        failed.map_or(Ok(lease), Err)
+        match failed {
+            Some(why) => Err(why),
+            None => {
+                shared?;
+                if unchecked.into_inner() > 0 {
+                    return Err(Error::new(
+                        Code::Engine,
+                        format!("Cannot use read {place}: not all of it was checked"),
+                    ));
+                }
+                Ok(lease)
+            }
+        }
     }
 
     /// Whether `next` would give out this place at once.
@@ -298,7 +311,9 @@ impl Shared {
         // without this a fault here would leave the consumer waiting for ever
         let result = catch_unwind(AssertUnwindSafe(&mut read))
             .unwrap_or_else(|_| Err(Error::new(Code::Engine, "Cannot read on: the reading thread panicked")));
-        self.evicting.took(evicted, began.elapsed(), bytes);
+        if result.is_ok() {
+            self.evicting.took(evicted, began.elapsed(), bytes);
+        }
         result
     }
 

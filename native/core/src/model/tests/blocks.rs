@@ -114,6 +114,71 @@ fn computes_the_same_with_scales_however_tiles_are_cut_and_kept() {
 }
 
 #[test]
+fn models_that_keep_scales_apart_and_those_that_do_not_share_no_pinned_tile() {
+    let ids = [5, 0, 95, 5];
+    for tiles in [vec![(96, true)], vec![(48, true), (48, true)], vec![(48, true), (48, false)]] {
+        let fragment = Fragment::new("I8");
+        for order in [[false, true], [true, false]] {
+            let models = order.map(|apart| {
+                let mut plan = fragment.spec(&tiles);
+                plan["weights"][0]["scalesPinned"] = json!(apart);
+                open(&plan, fragment.sums.clone()).unwrap()
+            });
+            let [first, second] = models.map(|model| run(&model, &ids).unwrap());
+            assert!(first.iter().any(|&x| x != 0.0));
+            assert_eq!(first, second);
+        }
+    }
+}
+
+#[test]
+fn a_prompt_is_the_same_whatever_the_slots() {
+    let fragment = Fragment::new("I8");
+    let ids: Vec<i64> = (0..40).collect();
+    let mut wanted = None;
+    for (apart, slots) in [false, true]
+        .into_iter()
+        .flat_map(|apart| [1, 2, 3, 4, 8].map(|slots| (apart, slots)))
+    {
+        let tiles = [
+            (8, false),
+            (8, true),
+            (8, false),
+            (24, false),
+            (8, true),
+            (8, false),
+            (8, false),
+            (8, false),
+            (16, false),
+        ];
+        let mut plan = fragment.spec(&tiles);
+        plan["weights"][0]["scalesPinned"] = json!(apart);
+        plan["slots"] = json!(slots);
+        let model = open(&plan, fragment.sums.clone()).unwrap();
+        for _ in 0..20 {
+            let made = run(&model, &ids).unwrap();
+            assert_eq!(wanted.get_or_insert_with(|| made.clone()), &made);
+        }
+    }
+}
+
+#[test]
+fn a_page_of_scales_that_changed_ends_the_pass_alone() {
+    let fragment = Fragment::new("I8");
+    let mut sums = fragment.sums.clone();
+    let model = open(&fragment.spec(&[(96, false)]), sums.clone()).unwrap();
+    assert!(run(&model, &[1]).is_ok());
+    // of the scales, which begin with the second page; the weights follow in the same
+    sums[1] ^= 1;
+    for apart in [false, true] {
+        let mut plan = fragment.spec(&[(48, false), (48, false)]);
+        plan["weights"][0]["scalesPinned"] = json!(apart);
+        let why = open(&plan, sums.clone()).and_then(|model| run(&model, &[1])).unwrap_err();
+        assert_eq!(why.code.as_str(), "CORRUPT");
+    }
+}
+
+#[test]
 fn refuses_scales_that_do_not_fit() {
     let fragment = Fragment::new("I8");
     let plan = fragment.spec(&[(96, false)]);

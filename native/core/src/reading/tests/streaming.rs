@@ -310,3 +310,36 @@ fn reads_that_are_needed_together_share_a_slot_and_a_lease() {
     let region = Region::new(1 << 20, 3).unwrap();
     assert!(Stream::open_groups(reader, &[vec![]], region, 2).is_err());
 }
+
+#[test]
+fn whoever_checks_for_others_has_to_check_everything() {
+    let stored = Stored::new(&[300_001]);
+    let reads = [stored.read(0, 10, 299_990)];
+    let (stream, _) = open(&stored, &reads, 2, 1);
+    let wait = Wait {
+        timeout: Some(Duration::from_secs(30)),
+        abort: None,
+    };
+    let left_out = |count: usize, task: &(dyn Fn(usize) + Sync)| {
+        (1..count).for_each(task);
+        Ok(())
+    };
+    assert_eq!(stream.next_checked_by(0, wait, left_out).unwrap_err().code, Code::Engine);
+    let failing = |_: usize, _: &(dyn Fn(usize) + Sync)| Err(crate::Error::bad("no threads"));
+    assert_eq!(stream.next_checked_by(0, wait, failing).unwrap_err().code, Code::BadInput);
+    let order = |count: usize, task: &(dyn Fn(usize) + Sync)| {
+        assert!(count > 3);
+        (0..count).rev().for_each(task);
+        Ok(())
+    };
+    assert!(stream.next_checked_by(0, wait, order).unwrap()[..] == *stored.wanted(&reads[0]));
+    // a page in the middle, beyond the first piece
+    let mut sums = stored.sums.clone();
+    sums[40] ^= 1;
+    let reader = Arc::new(Reader::new(stored.specs.clone(), Some(sums)).unwrap());
+    let region = Region::new(Stream::slot_bytes(&reader, &reads).unwrap(), 1).unwrap();
+    let stream = Stream::open(reader, &reads, region, 1).unwrap();
+    let why = next(&stream, 0).unwrap_err();
+    assert!(why.code == Code::Corrupt && why.message.contains(&(40 * 4096).to_string()), "{why}");
+    assert_eq!(next(&stream, 0).unwrap_err().code, Code::Corrupt);
+}
