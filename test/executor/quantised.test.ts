@@ -79,9 +79,9 @@ describe.runIf(here)('weights of fewer bits', () => {
       for (const share of [0.6, 0.3, 0]) {
         const memory = Math.max(Math.floor(weightBytes * share), minimum)
         await using model = await loadModel(cid, { store: assets.store, engine: choice, memory })
-        // what stays in memory was read, and nothing else
+        // what stays in memory was read, small tensors in fewer bits than they have there, and nothing else
         const loaded = await model.stats()
-        if (engine === 'native') expect(loaded.bytesRead).toBe(loaded.pinnedBytes)
+        if (engine === 'native') expect(loaded.bytesRead).toBeLessThanOrEqual(loaded.pinnedBytes)
         const { logits } = await model.run({ input_ids: idTensor(IDS) })
         expect(worstDifference(logits!.data as Float32Array, whole)).toBe(0)
         await model.run({ input_ids: idTensor([[7]]) })
