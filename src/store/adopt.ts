@@ -4,7 +4,8 @@ import { MANIFEST } from '../asset/manifest.js'
 import { syncFolder, type WrittenAsset } from '../asset/write-asset.js'
 import { systemCode, throwIfAborted } from '../core/errors.js'
 import { inLanes } from '../core/lanes.js'
-import { writeDurably, writeSynced } from './durable.js'
+import { writeSynced } from './durable.js'
+import { writeEntry } from './entry.js'
 import type { StoreLayout } from './layout.js'
 import { encodeSidecar } from './sidecar.js'
 
@@ -52,10 +53,8 @@ export async function moveIn(
   await inLanes(fans, AT_ONCE, makeFan)
   await inLanes(moves, AT_ONCE, ({ from, to }) => rename(from, to))
   await inLanes([...fans, layout.files, layout.nodes], AT_ONCE, syncFolder)
-  const manifestFile = files.find(({ path }) => path === MANIFEST)!
-  const entry = { manifest: String(manifestFile.cid), size: manifestFile.size, kind: manifest.kind }
   checkHeld()
-  await writeDurably(layout.asset(String(cid)), Buffer.from(`${JSON.stringify(entry)}\n`))
+  await writeEntry(layout.asset(String(cid)), { manifest, manifestFile: files.find(({ path }) => path === MANIFEST)! })
   await syncFolder(layout.assets)
 }
 
