@@ -34,6 +34,8 @@ export const LIMITS = {
   pathSegments: 100,
   /** bytes of all files of one asset */
   assetBytes: 2 ** 50,
+  /** bytes of one file that arrives from elsewhere; the sums of all its pages are in memory meanwhile */
+  arrivingFile: 2 ** 36,
   /** bytes of a percent-encoded module key segment used as a file name */
   pathSegment: 200,
   /** bytes of a fragment's path inside its asset */

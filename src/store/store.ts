@@ -41,9 +41,9 @@ export class Store {
   /** Opens the store at `path`, made where it is missing. @throws AssetError 'NOT_FOUND' | 'IO' */
   static async open(path: string = defaultStorePath()): Promise<Store> {
     const layout = new StoreLayout(path)
-    const { assets, files, nodes, pins, staging, uses } = layout
+    const { arriving, assets, files, nodes, partial, pins, staging, uses } = layout
     try {
-      for (const folder of [assets, files, nodes, pins, staging, uses]) await makeFolder(folder)
+      for (const folder of [arriving, assets, files, nodes, partial, pins, staging, uses]) await makeFolder(folder)
     } catch (error) {
       // What lacks a folder and can't be written to can be read all the same.
       if (!isReadOnly(error) || !(await exists(assets))) throw ioError(`open the store ${path}`, error)
@@ -75,7 +75,7 @@ export class Store {
       await mkdir(folder)
       const written = await writeInto(folder)
       const moves = await writeBeside(written, folder, join(staging.path, 'beside'), this.layout, signal)
-      await exclusively(this.path, (checkHeld) => moveIn(written, moves, this.layout, checkHeld))
+      await exclusively(this.path, (checkHeld) => moveIn(written, moves, this.layout, this.layout.asset(String(written.cid)), checkHeld))
       return written
     } catch (error) {
       throw ioError(`write into the store ${this.path}`, error)
