@@ -22,6 +22,8 @@ export const LIMITS = {
   graphNodes: 1_000_000,
   /** nesting of an ONNX message */
   graphDepth: 100,
+  /** bytes of an IPFS block */
+  block: 2 * 1024 * 1024,
   /** characters of an asset's name */
   assetName: 200,
   /** files and folders in a folder of any kind */

@@ -123,7 +123,11 @@ function reader(asset: Facts): OpenAsset {
   }
 }
 
-async function sumsOfFile(asset: Facts, file: AssetFile): Promise<FileSums> {
+/**
+ * What is known of a file's bytes: what was kept beside it, else hashed now.
+ * @throws AssetError 'CORRUPT' where it is hashed and is not what its CID says, 'NOT_FOUND' | 'IO'
+ */
+export async function sumsOfFile(asset: Pick<OpenAsset, 'store' | 'pathOf' | 'where'>, file: AssetFile): Promise<FileSums> {
   const kept = await asset.store?.sums(String(file.cid), file.size)
   if (kept) return kept
   return withFile(asset.pathOf(file), `${file.path} of ${asset.where}`, async (handle) => {
