@@ -1,16 +1,18 @@
-import { mkdir, rm, utimes } from 'node:fs/promises'
+import { lstat, mkdir, rm, utimes } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { fileDag } from '../asset/dag.js'
 import { sumBytes } from '../asset/sums.js'
 import { syncFolder } from '../asset/write-asset.js'
 import { AssetError, ioError, systemCode } from '../core/errors.js'
 import { inLanes } from '../core/lanes.js'
 import { moveIn, writeBeside } from './adopt.js'
 import { ArrivingFile, type ArrivingId, isStored } from './arriving.js'
-import { makeStaging, writeSynced } from './durable.js'
+import { clear, makeStaging, writeSynced } from './durable.js'
 import { type Description, describeManifest, manifestFileOf, readEntry, writeEntry } from './entry.js'
 import type { StoreLayout } from './layout.js'
 import { exclusively } from './lock.js'
 import { checkRoom } from './room.js'
+import { readSums } from './sidecar.js'
 import type { Uses } from './uses.js'
 
 const LOOKUPS_AT_ONCE = 32
@@ -58,9 +60,22 @@ export class Arrival implements AsyncDisposable {
     return checkRoom(this.layout, files)
   }
 
-  /** Begins or resumes one of its files; see {@link ArrivingFile.open}. */
-  open(file: ArrivingId, digestsOf: () => Promise<Uint8Array>, options: { readonly mend?: boolean } = {}): Promise<ArrivingFile> {
-    return ArrivingFile.open(this.layout, file, digestsOf, options.mend ? this.layout.file(String(file.cid)) : undefined)
+  /**
+   * Begins or resumes one of its files; see {@link ArrivingFile.open}. With `mend` what is right in the damaged file that the store
+   * has is taken from there, its leaves' digests too where they are still known.
+   */
+  async open(file: ArrivingId, digestsOf: () => Promise<Uint8Array>, options: { readonly mend?: boolean } = {}): Promise<ArrivingFile> {
+    if (!options.mend) return ArrivingFile.open(this.layout, file, digestsOf)
+    const key = String(file.cid)
+    const path = this.layout.file(key)
+    for (const place of [path, this.layout.sidecar(key)]) await clear(place)
+    const sums = await readSums(this.layout, key, file.size)
+    const known = sums && (await fileDag(sums)).cid.equals(file.cid) ? sums.leaves : undefined
+    const isThere = await lstat(path).then(
+      () => true,
+      () => false,
+    )
+    return ArrivingFile.open(this.layout, file, known ? async () => known : digestsOf, isThere ? path : undefined)
   }
 
   /**

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { mkdir, open, readdir, rename, rm } from 'node:fs/promises'
+import { lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ioError, systemCode } from '../core/errors.js'
 import { isMarked, mark } from './marks.js'
@@ -46,6 +46,12 @@ export async function syncFile(path: string): Promise<void> {
   } finally {
     await handle.close()
   }
+}
+
+/** Takes away what is no file where one should be. */
+export async function clear(path: string): Promise<void> {
+  const facts = await lstat(path).catch(() => undefined)
+  if (facts && !facts.isFile()) await rm(path, { recursive: true, force: true })
 }
 
 /** A folder for work in progress. */

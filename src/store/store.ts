@@ -6,7 +6,6 @@ import { makeFolder, syncFolder, type WrittenAsset, writeAsset } from '../asset/
 import { isCid, parseCid } from '../core/cid.js'
 import { AssetError, ioError } from '../core/errors.js'
 import type { LongCall } from '../core/progress.js'
-import { readSmallFile } from '../core/read.js'
 import { moveIn, writeBeside } from './adopt.js'
 import { Arrival } from './arrival.js'
 import { makeStaging, sweepUnmarked } from './durable.js'
@@ -15,7 +14,7 @@ import { type Collected, collectGarbage, type GcOptions } from './gc.js'
 import { defaultStorePath, StoreLayout } from './layout.js'
 import { exclusively } from './lock.js'
 import { removeAsset } from './removal.js'
-import { decodeSidecar, sidecarSize } from './sidecar.js'
+import { readSums } from './sidecar.js'
 import { isReadOnly, Uses } from './uses.js'
 
 /** An asset in the store, for listings. */
@@ -99,9 +98,8 @@ export class Store {
   }
 
   /** The sums of a stored file of `size` bytes; undefined where they are missing or damaged. @internal */
-  async sums(cid: string, size: number): Promise<FileSums | undefined> {
-    const bytes = await readSmallFile(this.layout.sidecar(cid), sidecarSize(size)).catch(() => undefined)
-    return bytes && decodeSidecar(bytes, size)
+  sums(cid: string, size: number): Promise<FileSums | undefined> {
+    return readSums(this.layout, cid, size)
   }
 
   /** All assets, in the order of their CIDs; damaged ones are left to `verify`. @throws AssetError 'NOT_FOUND' | 'IO' where the store is gone */

@@ -7,6 +7,7 @@ import { LEAF } from '../core/limits.js'
 import type { LongCall } from '../core/progress.js'
 import type { Arrival } from '../store/arrival.js'
 import type { ArrivingFile } from '../store/arriving.js'
+import { mendFromWithin } from '../store/mend.js'
 import type { Store } from '../store/store.js'
 import { type BlockCount, type Blocks, counted } from './blocks.js'
 import { leafDigests } from './leaves.js'
@@ -42,17 +43,51 @@ export interface Pulled {
  * @throws AssetError 'BAD_INPUT' | 'LIMIT' where the blocks are not those of an asset, 'MISSING', 'IO', 'ABORTED', and what `blocks` throws
  */
 export async function pullAsset(cid: CID, options: PullOptions): Promise<Pulled> {
-  const { store, signal } = options
   const { blocks, count } = counted(options.blocks)
-  try {
-    await using arrival = await store.arrive(String(cid), () => fetchManifest(cid, blocks, signal))
+  return resumable('pull', cid, options.signal, async () => {
+    await using arrival = await options.store.arrive(String(cid), () => fetchManifest(cid, blocks, options.signal))
     const pull = new Pull(arrival, blocks, options)
-    await pull.run()
+    const missing = await pull.missing()
+    await pull.fetch(missing, false)
+    if (missing.length > 0 || !arrival.isListed) await arrival.finish()
     return { cid: String(cid), files: pull.files.length, bytes: pull.total, fetched: count, present: pull.present }
+  })
+}
+
+/** What was found and repaired. */
+export interface Repaired extends Omit<Pulled, 'present'> {
+  /** what was replaced, one line each; none: all was well */
+  readonly repaired: readonly string[]
+}
+
+/**
+ * Reads every byte of an asset of the store and replaces what is damaged: fetched is only what does not follow from what is right,
+ * such as the damaged leaves. Each file is replaced at once, so others may read the asset meanwhile.
+ * @throws AssetError 'NOT_FOUND' where the asset is not in the store, and as {@link pullAsset}
+ */
+export async function repairAsset(cid: CID, options: PullOptions): Promise<Repaired> {
+  const { store, signal } = options
+  const key = String(cid)
+  if (!(await store.has(key))) throw new AssetError('NOT_FOUND', `Cannot repair ${key}: it is not in the store; pull it`)
+  const { blocks, count } = counted(options.blocks)
+  return resumable('repair', cid, signal, async () => {
+    await using arrival = await store.arrive(key, () => fetchManifest(cid, blocks, signal))
+    const { damaged, mended } = await mendFromWithin(store, arrival.described, options)
+    const pull = new Pull(arrival, blocks, options)
+    await pull.fetch(damaged, true)
+    const repaired = [...(arrival.isListed ? [] : ['its manifest or entry']), ...mended, ...damaged.map(({ path }) => path)]
+    if (repaired.length > 0) await arrival.finish()
+    return { cid: key, files: pull.files.length, bytes: pull.total, fetched: count, repaired }
+  })
+}
+
+async function resumable<T>(doing: string, cid: CID, signal: AbortSignal | undefined, call: () => Promise<T>): Promise<T> {
+  try {
+    return await call()
   } catch (error) {
     if (!signal?.aborted) throw error
-    const why = 'it was cancelled; what has arrived is kept, pull it again to go on'
-    throw new AssetError('ABORTED', `Cannot finish to pull ${cid}: ${why}`, { cause: signal.reason })
+    const why = `it was cancelled; what has arrived is kept, ${doing} it again to go on`
+    throw new AssetError('ABORTED', `Cannot finish to ${doing} ${cid}: ${why}`, { cause: signal.reason })
   }
 }
 
@@ -74,32 +109,35 @@ class Pull {
     this.total = this.files.reduce((sum, { size }) => sum + size, 0)
   }
 
-  async run(): Promise<void> {
-    const { arrival, files } = this
-    const missing = new Set(files)
-    await inLanes(files, LOOKUPS_AT_ONCE, async (file) => {
-      if (!(await arrival.has(file))) return
+  /** The files that the store lacks. */
+  async missing(): Promise<AssetFile[]> {
+    const missing = new Set(this.files)
+    await inLanes(this.files, LOOKUPS_AT_ONCE, async (file) => {
+      if (!(await this.arrival.has(file))) return
       missing.delete(file)
       this.have(leafCount(file.size), file.size)
     })
-    if (missing.size === 0 && arrival.isListed) return
-    await arrival.checkRoom([...missing])
+    return [...missing]
+  }
+
+  /** Fetches files; `mend` takes what is right in those that are there. */
+  async fetch(files: readonly AssetFile[], mend: boolean): Promise<void> {
+    await this.arrival.checkRoom(files)
     try {
       await drain(
-        [...missing].map((file) => this.file(file)),
+        files.map((file) => this.file(file, mend)),
         BLOCKS_AT_ONCE,
       )
     } finally {
       for (const file of this.opened) await file.close()
     }
-    await arrival.finish()
   }
 
   /** Opens a file and adds a task for each different leaf that it lacks; the last of them finishes it. */
-  private file(file: AssetFile): Task {
+  private file(file: AssetFile, mend: boolean): Task {
     return async (add) => {
       throwIfAborted(this.options.signal, 'pull')
-      const arriving = await this.arrival.open(file, () => leafDigests(file, this.blocks, this.options.signal))
+      const arriving = await this.arrival.open(file, () => leafDigests(file, this.blocks, this.options.signal), { mend })
       this.opened.add(arriving)
       const wanted = new Map<string, number[]>()
       let left = file.size
@@ -121,11 +159,10 @@ class Pull {
     const { signal } = this.options
     throwIfAborted(signal, 'pull')
     const bytes = await this.blocks(leafCid(file.digestOf(leaves[0]!)), { limit: LEAF, signal })
-    for (const leaf of leaves) {
-      await file.put(leaf, bytes)
-      this.progress(bytes.byteLength)
-    }
+    for (const leaf of leaves) await file.put(leaf, bytes)
     if (file.left === 0 && this.opened.has(file)) await this.finish(file)
+    // What is said to be there stays: a file of one leaf does so when it is finished.
+    this.progress(bytes.byteLength * leaves.length)
   }
 
   private async finish(file: ArrivingFile): Promise<void> {

@@ -35,14 +35,12 @@ export class TreeWriter {
    */
   take(folder: string, name: string, names: Set<string>): string {
     const path = folder === '' ? name : `${folder}/${name}`
-    const shown = JSON.stringify(path.slice(-100))
-    if (name.includes('/') || !isSafePath(path))
-      throw new AssetError('BAD_INPUT', `Cannot take the name ${shown}: it is not safe everywhere`)
-    if (path.split('/').length > LIMITS.pathSegments)
-      throw new AssetError('LIMIT', `Cannot take the name ${shown}: it lies deeper than ${LIMITS.pathSegments} folders`)
+    const refused = (code: 'BAD_INPUT' | 'LIMIT', why: string) =>
+      new AssetError(code, `Cannot take the name ${JSON.stringify(path.slice(-100))}: ${why}`)
+    if (name.includes('/') || !isSafePath(path)) throw refused('BAD_INPUT', 'it is not safe everywhere')
+    if (path.split('/').length > LIMITS.pathSegments) throw refused('LIMIT', `it lies deeper than ${LIMITS.pathSegments} folders`)
     const key = foldName(name)
-    if (names.has(key))
-      throw new AssetError('BAD_INPUT', `Cannot take the name ${shown}: the folder has it already, perhaps in another spelling`)
+    if (names.has(key)) throw refused('BAD_INPUT', 'the folder has it already, perhaps in another spelling')
     names.add(key)
     this.taken += 1
     if (this.taken > LIMITS.files)

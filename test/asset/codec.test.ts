@@ -241,7 +241,9 @@ describe('the package', () => {
       'loadModel',
       'openStore',
       'plan',
+      'pull',
       'putFolder',
+      'repair',
       'seal',
       'verify',
     ])
