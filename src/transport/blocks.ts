@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import type { CID } from 'multiformats/cid'
 import type { BlockOptions } from './broker.js'
 
@@ -22,4 +23,12 @@ export function counted(blocks: Blocks): { readonly blocks: Blocks; readonly cou
       return bytes
     },
   }
+}
+
+/** A signal that fires with another, and that any number of requests may listen to without a warning. */
+export function shared(signal: AbortSignal | undefined): AbortSignal | undefined {
+  if (!signal) return undefined
+  const own = AbortSignal.any([signal])
+  setMaxListeners(0, own)
+  return own
 }

@@ -7,7 +7,7 @@ import { AssetError, ioError, throwIfAborted } from '../core/errors.js'
 import { drain, type Task } from '../core/lanes.js'
 import { LIMITS } from '../core/limits.js'
 import type { LongCall } from '../core/progress.js'
-import { type BlockCount, type Blocks, counted } from './blocks.js'
+import { type BlockCount, type Blocks, counted, shared } from './blocks.js'
 import { TreeWriter, type WritingFile } from './tree-writer.js'
 import { decodeNode, type Part, type UnixfsNode } from './unixfs.js'
 import { blockLimit } from './verified.js'
@@ -40,14 +40,15 @@ export interface Fetched {
  */
 export async function fetchFolder(cid: CID, out: string, options: FetchOptions): Promise<Fetched> {
   const { blocks, count } = counted(options.blocks)
+  const signal = shared(options.signal)
   const target = resolve(out)
   await makeFolder(dirname(target))
   const most = options.most ?? (await freeBytes(dirname(target)))
-  const root = await readBlock(cid, blocks, options.signal)
+  const root = await readBlock(cid, blocks, signal)
   const walk = async (staging: string) => {
     const writer = new TreeWriter(staging, most, options.onProgress)
     try {
-      await new Walk(cid, blocks, count, writer, options.signal).run(root)
+      await new Walk(cid, blocks, count, writer, signal).run(root)
       return { files: writer.files, folders: writer.folders, bytes: writer.planned, fetched: count }
     } finally {
       await writer.close()

@@ -9,7 +9,7 @@ import type { Arrival } from '../store/arrival.js'
 import type { ArrivingFile } from '../store/arriving.js'
 import { mendFromWithin } from '../store/mend.js'
 import type { Store } from '../store/store.js'
-import { type BlockCount, type Blocks, counted } from './blocks.js'
+import { type BlockCount, type Blocks, counted, shared } from './blocks.js'
 import { leafDigests } from './leaves.js'
 import { fetchManifest } from './manifest-of.js'
 
@@ -44,9 +44,10 @@ export interface Pulled {
  */
 export async function pullAsset(cid: CID, options: PullOptions): Promise<Pulled> {
   const { blocks, count } = counted(options.blocks)
-  return resumable('pull', cid, options.signal, async () => {
-    await using arrival = await options.store.arrive(String(cid), () => fetchManifest(cid, blocks, options.signal))
-    const pull = new Pull(arrival, blocks, options)
+  const signal = shared(options.signal)
+  return resumable('pull', cid, signal, async () => {
+    await using arrival = await options.store.arrive(String(cid), () => fetchManifest(cid, blocks, signal))
+    const pull = new Pull(arrival, blocks, { ...options, signal })
     const missing = await pull.missing()
     await pull.fetch(missing, false)
     if (missing.length > 0 || !arrival.isListed) await arrival.finish()
@@ -66,14 +67,15 @@ export interface Repaired extends Omit<Pulled, 'present'> {
  * @throws AssetError 'NOT_FOUND' where the asset is not in the store, and as {@link pullAsset}
  */
 export async function repairAsset(cid: CID, options: PullOptions): Promise<Repaired> {
-  const { store, signal } = options
+  const { store } = options
+  const signal = shared(options.signal)
   const key = String(cid)
   if (!(await store.has(key))) throw new AssetError('NOT_FOUND', `Cannot repair ${key}: it is not in the store; pull it`)
   const { blocks, count } = counted(options.blocks)
   return resumable('repair', cid, signal, async () => {
     await using arrival = await store.arrive(key, () => fetchManifest(cid, blocks, signal))
-    const { damaged, mended } = await mendFromWithin(store, arrival.described, options)
-    const pull = new Pull(arrival, blocks, options)
+    const { damaged, mended } = await mendFromWithin(store, arrival.described, { ...options, signal })
+    const pull = new Pull(arrival, blocks, { ...options, signal })
     await pull.fetch(damaged, true)
     const repaired = [...(arrival.isListed ? [] : ['its manifest or entry']), ...mended, ...damaged.map(({ path }) => path)]
     if (repaired.length > 0) await arrival.finish()
