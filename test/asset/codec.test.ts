@@ -235,6 +235,8 @@ describe('the package', () => {
       'Model',
       'Tensor',
       'compare',
+      'encode',
+      'encodeInto',
       'fragment',
       'getFolder',
       'inspect',
