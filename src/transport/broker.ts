@@ -1,4 +1,5 @@
 import type { CID } from 'multiformats/cid'
+import { AssetError } from '../core/errors.js'
 
 /** A block as it came: its bytes are not those of its CID until somebody has looked. */
 export interface Block {
@@ -28,4 +29,14 @@ export interface Broker {
    */
   dag?(root: CID, options: BlockOptions): AsyncIterable<Block>
   close?(): Promise<void>
+}
+
+/** The AssetError 'IO' of a broker that asks to be left alone for so many milliseconds. */
+export class BusyError extends AssetError {
+  constructor(
+    message: string,
+    readonly milliseconds: number,
+  ) {
+    super('IO', message)
+  }
 }

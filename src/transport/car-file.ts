@@ -110,7 +110,11 @@ export function carFile(path: string): CarFile {
     }
   }
   const once = () => {
-    opened ??= open()
+    opened ??= open().catch((error: AssetError) => {
+      // A disk may do better next time, a CAR that is none stays that.
+      if (error.code === 'IO') opened = undefined
+      throw error
+    })
     return opened
   }
   return {

@@ -1,6 +1,6 @@
 import type { CID } from 'multiformats/cid'
 import { AssetError } from '../core/errors.js'
-import type { Broker } from './broker.js'
+import { type Broker, BusyError } from './broker.js'
 import { carBlocks } from './car-stream.js'
 import { HttpOrigin, type HttpReply } from './http.js'
 
@@ -29,7 +29,10 @@ export function gateway(address: string, patience?: number): Broker {
     reply.cancel()
     if (reply.status === 404 || reply.status === 410) return undefined
     const what = reply.status === 200 ? `${given} instead of ${type}` : `status ${reply.status}`
-    throw new AssetError('IO', `Cannot use the answer of the ${name}: it is ${what}`)
+    const message = `Cannot use the answer of the ${name}: it is ${what}`
+    // Seconds; where it is a date, what is usual will do.
+    const wait = Number(reply.headers['retry-after'])
+    throw wait > 0 ? new BusyError(message, wait * 1000) : new AssetError('IO', message)
   }
 
   return {

@@ -3,12 +3,13 @@ import http, { type ClientRequest, type IncomingMessage } from 'node:http'
 import https from 'node:https'
 import { AssetError, systemCode, throwIfAborted } from '../core/errors.js'
 import { plainLookup, publicLookup, redirectKind } from './addresses.js'
+import { Patience } from './patience.js'
 
 const MOST_REDIRECTS = 5
 const MOST_CONNECTIONS = 16
 const PATIENCE_MS = 60_000
-// Whoever is slower than that for as long as we are patient is as good as gone; bytes per second.
-const SLOWEST = 1024
+// So much is read to keep a connection, what is more is not worth that.
+const MOST_DISCARDED = 64 * 1024
 
 /** What is asked for. */
 export interface HttpRequest {
@@ -29,7 +30,7 @@ export interface HttpReply {
   /** the body as it comes, so many bytes at most */
   body(limit: number): AsyncGenerator<Uint8Array>
   /** the whole body, so many bytes at most: what it says to be longer is not read */
-  bytes(limit: number): Promise<Uint8Array<ArrayBuffer>>
+  bytes(limit: number): Promise<Buffer>
   /** lets go of it: what was not read is not read */
   cancel(): void
 }
@@ -55,7 +56,7 @@ export class HttpOrigin {
   readonly name: string
   private readonly base: URL
   private readonly authorization: string | undefined
-  private readonly agents: Record<string, http.Agent>
+  private readonly agent: http.Agent
 
   /**
    * @param address `http://HOST:PORT/PREFIX`, with `USER:PASSWORD@` where it asks for that
@@ -76,8 +77,7 @@ export class HttpOrigin {
     url.password = ''
     this.base = url
     this.name = url.href.replace(/\/$/, '')
-    const options = { keepAlive: true, maxSockets: MOST_CONNECTIONS }
-    this.agents = { 'http:': new http.Agent(options), 'https:': new https.Agent(options) }
+    this.agent = new (url.protocol === 'https:' ? https : http).Agent({ keepAlive: true, maxSockets: MOST_CONNECTIONS })
   }
 
   /**
@@ -109,92 +109,97 @@ export class HttpOrigin {
   }
 
   private async ask(url: URL, request: HttpRequest, isPublic: boolean): Promise<IncomingMessage> {
-    const { method = 'GET', headers, body, signal } = request
+    const { method = 'GET', headers, body, signal, patience = this.patience } = request
     throwIfAborted(signal, `ask ${this.name}`)
+    const isOwn = url.origin === this.base.origin
     const sent = (url.protocol === 'https:' ? https : http).request(url, {
       method,
-      agent: this.agents[url.protocol]!,
+      // Connections to others, which may have a name for each block, are not kept.
+      agent: isOwn ? this.agent : false,
       lookup: isPublic ? publicLookup : plainLookup,
       headers: {
         'user-agent': 'module-assets',
         'accept-encoding': 'identity',
         ...headers,
-        ...(this.authorization && url.origin === this.base.origin && { authorization: this.authorization }),
+        ...(this.authorization && isOwn && { authorization: this.authorization }),
       },
-      ...(signal && { signal }),
     })
-    const patience = request.patience ?? this.patience
-    const timer = setTimeout(() => sent.destroy(this.failed(`it was silent for ${patience / 1000} s`)), patience)
+    // After an answer errors are told of there.
+    sent.on('error', () => undefined)
+    const watch = this.watch(sent, patience)
+    const unbind = boundTo(signal, sent)
+    const answeredOrNot = new AbortController()
     try {
       const answered = once(sent, 'response') as Promise<[IncomingMessage]>
-      if (body) await Promise.race([answered, send(sent, body, () => timer.refresh())])
-      else sent.end()
-      const [reply] = await answered
+      const [reply] = await Promise.race([answered, send(sent, body, watch, answeredOrNot.signal)])
       return reply
     } catch (error) {
       sent.destroy()
-      // The other side may end a connection at the moment when it is used again.
+      // The other side may end a kept connection at the moment when it is used again.
       if (sent.reusedSocket && !body && systemCode(error) === 'ECONNRESET') return await this.ask(url, request, isPublic)
       throw this.failure(error, signal)
     } finally {
-      clearTimeout(timer)
+      unbind()
+      watch.end()
+      answeredOrNot.abort()
     }
   }
 
   private reader(reply: IncomingMessage, { signal, patience = this.patience }: HttpRequest): HttpReply {
     const body = (limit: number) => this.read(reply, limit, patience, signal)
     const announced = Number(reply.headers['content-length'] ?? Number.NaN)
+    const bytes = async (limit: number) => {
+      if (announced > limit) {
+        reply.destroy()
+        throw this.tooLong(limit)
+      }
+      const chunks: Uint8Array[] = []
+      for await (const chunk of body(limit)) chunks.push(chunk)
+      return Buffer.concat(chunks)
+    }
     return {
       status: reply.statusCode ?? 0,
       headers: reply.headers,
       body,
-      bytes: async (limit) => {
-        const chunks: Uint8Array[] = []
-        if (announced > limit) {
-          reply.destroy()
-          throw this.tooLong(limit)
-        }
-        for await (const chunk of body(limit)) chunks.push(chunk)
-        return new Uint8Array(Buffer.concat(chunks))
+      bytes,
+      cancel: () => {
+        if (announced <= MOST_DISCARDED) bytes(MOST_DISCARDED).catch(() => undefined)
+        else reply.destroy()
       },
-      cancel: () => reply.destroy(),
     }
   }
 
-  /** Time counts while we wait for the server, not while it waits for us. */
   private async *read(reply: IncomingMessage, limit: number, patience: number, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
-    let [isWaiting, waited, came, total] = [true, 0, 0, 0]
-    const tooSlow = () => this.failed(`it sent less than ${SLOWEST} bytes a second for ${patience / 1000} s`)
-    const timer = setTimeout(() => isWaiting && reply.destroy(tooSlow()), patience)
+    const watch = this.watch(reply, patience)
+    const unbind = boundTo(signal, reply)
     const chunks = reply[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>
+    let total = 0
     try {
+      throwIfAborted(signal, `ask ${this.name}`)
       for (;;) {
-        const began = performance.now()
-        isWaiting = true
-        timer.refresh()
+        watch.wait()
         const { done, value } = await chunks.next()
-        isWaiting = false
         if (done) break
-        waited += performance.now() - began
-        came += value.byteLength
+        watch.progress(value.byteLength)
         total += value.byteLength
         if (total > limit) throw this.tooLong(limit)
-        if (waited > patience) {
-          if (came < (SLOWEST * waited) / 1000) throw tooSlow()
-          waited = 0
-          came = 0
-        }
         yield value
       }
-      const [streamError] = [reply.trailers['x-stream-error']].flat()
-      if (streamError !== undefined) throw this.failed(`it broke off: ${streamError}`)
+      // Kubo's word for what went wrong after it had answered with 200.
+      const brokeOff = reply.trailers['x-stream-error']
+      if (brokeOff !== undefined) throw this.failed(`it broke off: ${brokeOff}`)
     } catch (error) {
       throw this.failure(error, signal)
     } finally {
-      clearTimeout(timer)
-      // Without effect where it was read to its end: the connection is kept then.
+      unbind()
+      watch.end()
+      // A connection whose answer was read to its end is kept.
       if (!reply.complete) reply.destroy()
     }
+  }
+
+  private watch(one: ClientRequest | IncomingMessage, patience: number): Patience {
+    return new Patience(patience, () => one.destroy(this.failed(`it made no progress for ${patience / 1000} s`)))
   }
 
   private failure(error: unknown, signal: AbortSignal | undefined): AssetError {
@@ -212,17 +217,34 @@ export class HttpOrigin {
 
   /** Ends the connections that are kept. */
   async close(): Promise<void> {
-    for (const agent of Object.values(this.agents)) agent.destroy()
+    this.agent.destroy()
   }
 }
 
-/** Sends a body no faster than it is taken in. */
-async function send(request: ClientRequest, body: AsyncIterable<Uint8Array>, onProgress: () => void): Promise<never> {
-  for await (const chunk of body) {
-    if (!request.write(chunk)) await once(request, 'drain')
-    onProgress()
+/**
+ * Ends a request or an answer when the signal fires, until what this gives is called: whoever has the whole answer has given
+ * the connection back.
+ */
+function boundTo(signal: AbortSignal | undefined, one: ClientRequest | IncomingMessage): () => void {
+  const onAbort = () => one.destroy(new Error('cancelled'))
+  signal?.addEventListener('abort', onAbort, { once: true })
+  return () => signal?.removeEventListener('abort', onAbort)
+}
+
+/** Sends a body, no faster than it is taken in, until there is an answer: that is what ends it. */
+async function send(
+  request: ClientRequest,
+  body: AsyncIterable<Uint8Array> | undefined,
+  watch: Patience,
+  answered: AbortSignal,
+): Promise<never> {
+  for await (const chunk of body ?? []) {
+    watch.wait()
+    if (!request.write(chunk)) await once(request, 'drain', { signal: answered })
+    watch.progress(chunk.byteLength)
+    answered.throwIfAborted()
   }
   request.end()
-  // The answer is what ends the race.
+  watch.wait()
   return new Promise(() => undefined)
 }
