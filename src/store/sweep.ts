@@ -5,6 +5,7 @@ import { isCid } from '../core/cid.js'
 import { AssetError, systemCode } from '../core/errors.js'
 import { type Description, readEntry } from './entry.js'
 import type { StoreLayout } from './layout.js'
+import { removeLocations } from './locations.js'
 import type { Uses } from './uses.js'
 
 /** The CIDs of all that an asset needs of a store. */
@@ -65,7 +66,10 @@ export async function takeAway(layout: StoreLayout, uses: Uses, key: string): Pr
   )
   // Else a crash could leave the entry of an asset whose files are gone.
   await syncFolder(layout.assets)
-  if (!taken || !(await uses.has(key))) return
+  if (!taken || !(await uses.has(key))) {
+    await removeLocations(layout, key)
+    return
+  }
   await rename(aside, entry)
   await syncFolder(layout.assets)
   throw inUse

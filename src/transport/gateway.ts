@@ -12,10 +12,11 @@ const MOST_STREAM = Number.MAX_SAFE_INTEGER
  * A trustless HTTP gateway, such as Kubo's or `masset gateway`: single blocks and whole DAGs.
  * Source: the Trustless Gateway Specification.
  * @param address `https://HOST`, without /ipfs
+ * @param isPublic where the address comes from others
  * @throws AssetError 'BAD_USAGE' for what is no address
  */
-export function gateway(address: string, patience?: number): Broker {
-  const origin = new HttpOrigin(address, patience)
+export function gateway(address: string, patience?: number, isPublic?: boolean): Broker {
+  const origin = new HttpOrigin(address, patience, isPublic)
   const name = `gateway ${origin.name}`
 
   /** A reply with what was asked for; undefined where the gateway doesn't have it. */

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import http, { type ClientRequest, type IncomingMessage } from 'node:http'
 import https from 'node:https'
 import { AssetError, systemCode, throwIfAborted } from '../core/errors.js'
-import { plainLookup, publicLookup, redirectKind } from './addresses.js'
+import { isOwnHost, plainLookup, publicLookup, redirectKind } from './addresses.js'
 import { Patience } from './patience.js'
 
 const MOST_REDIRECTS = 5
@@ -60,17 +60,21 @@ export class HttpOrigin {
 
   /**
    * @param address `http://HOST:PORT/PREFIX`, with `USER:PASSWORD@` where it asks for that
+   * @param isPublic where the address comes from others: whatever it says, nothing but the public internet is asked
    * @throws AssetError 'BAD_USAGE' for what is no address of a web server
    */
   constructor(
     address: string,
     private readonly patience: number = PATIENCE_MS,
+    private readonly isPublic = false,
   ) {
     const url = URL.canParse(address) ? new URL(address) : undefined
     if (!url || !/^https?:$/.test(url.protocol) || url.search || url.hash) {
       const shown = address.replace(/\/\/.*@/, '//')
       throw new AssetError('BAD_USAGE', `Cannot use the address ${JSON.stringify(shown)}: give one such as http://127.0.0.1:5001`)
     }
+    if (isPublic && isOwnHost(url.hostname))
+      throw new AssetError('BAD_USAGE', `Cannot use the address ${JSON.stringify(address)}: it is not on the public internet`)
     const login = [url.username, url.password].map(decodeURIComponent)
     if (url.username || url.password) this.authorization = `Basic ${Buffer.from(login.join(':')).toString('base64')}`
     url.username = ''
@@ -86,7 +90,7 @@ export class HttpOrigin {
    */
   async request(request: HttpRequest): Promise<HttpReply> {
     let url = new URL(this.name + request.path)
-    let isPublic = false
+    let { isPublic } = this
     for (let redirects = 0; redirects <= MOST_REDIRECTS; redirects++) {
       const reply = await this.ask(url, request, isPublic)
       const { statusCode = 0, headers } = reply
