@@ -6,6 +6,7 @@ import { addAssetCommands, addStoreCommands } from './asset-commands.js'
 import { outputClosed, watchOutput } from './cancel.js'
 import { addDemoCommand } from './demo-command.js'
 import { addDoctorCommand } from './doctor-command.js'
+import { addFolderCommands } from './folder-commands.js'
 import { addGatewayCommand } from './gateway-command.js'
 import { note } from './output.js'
 import { addPlanCommand } from './plan-command.js'
@@ -26,6 +27,7 @@ addAssetCommands(program)
 addRunCommand(program)
 addPlanCommand(program)
 addStoreCommands(program)
+addFolderCommands(program)
 addGatewayCommand(program)
 addDoctorCommand(program)
 addDemoCommand(program)

@@ -234,6 +234,7 @@ describe('the package', () => {
       'AssetError',
       'Model',
       'Tensor',
+      'addLocations',
       'compare',
       'encode',
       'encodeInto',
@@ -244,6 +245,7 @@ describe('the package', () => {
       'openStore',
       'plan',
       'putFolder',
+      'removeLocations',
       'seal',
       'verify',
     ])
