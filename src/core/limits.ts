@@ -43,7 +43,9 @@ export const LIMITS = {
   /** blocks of one DAG that is fetched as a folder */
   dagBlocks: 4_000_000,
   /** levels of nodes in one file's DAG, and of a sharded folder's */
-  dagDepth: 64,
+  dagDepth: 32,
+  /** links of one node of a file; 1024 under the profile unixfs-v1-2025 */
+  fileLinks: 8192,
   /** bytes of one file that arrives from elsewhere; the sums of all its pages are in memory meanwhile */
   arrivingFile: 2 ** 36,
   /** bytes of a percent-encoded module key segment used as a file name */

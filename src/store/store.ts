@@ -12,11 +12,12 @@ import { moveIn, writeBeside } from './adopt.js'
 import { Arrival } from './arrival.js'
 import { makeStaging, sweepUnmarked } from './durable.js'
 import { type Description, readEntry } from './entry.js'
+import { type Collected, collectGarbage, type GcOptions } from './gc.js'
 import { defaultStorePath, StoreLayout } from './layout.js'
 import { readLocations, writeLocations } from './locations.js'
 import { exclusively } from './lock.js'
+import { removeAsset } from './removal.js'
 import { decodeSidecar, sidecarSize } from './sidecar.js'
-import { neededByAssets, sweepUnneeded, takeAway } from './sweep.js'
 import { isReadOnly, Uses } from './uses.js'
 
 /** An asset in the store, for listings. */
@@ -192,17 +193,25 @@ export class Store {
   }
 
   /**
-   * Removes an asset and the files that no other asset needs. Resolves to the bytes freed.
+   * Removes an asset, or what has arrived of one that is not complete, and the files that no other asset needs. Resolves to the
+   * bytes freed.
    * @throws AssetError 'NOT_FOUND', 'BAD_USAGE' where it is pinned, 'IN_USE' where a process has it open, 'CORRUPT' where what another asset needs can't be known: no file is removed then
    */
   async remove(cid: string): Promise<number> {
     const key = String(parseCid(cid))
-    if (!(await this.has(key))) throw new AssetError('NOT_FOUND', `Cannot remove ${key}: it is not in the store ${this.path}`)
+    if (!(await this.has(key)) && !(await exists(this.layout.arrival(key))))
+      throw new AssetError('NOT_FOUND', `Cannot remove ${key}: it is not in the store ${this.path}`)
     if (await exists(this.layout.pin(key))) throw new AssetError('BAD_USAGE', `Cannot remove ${key}: it is pinned; unpin it first`)
-    return exclusively(this.path, async () => {
-      await takeAway(this.layout, this.uses, key)
-      return sweepUnneeded(this.layout, await neededByAssets(this.layout))
-    })
+    return removeAsset(this.layout, this.uses, key)
+  }
+
+  /**
+   * Removes whatever no listed asset needs: what crashes left, and assets that did not arrive completely and that nobody has gone on
+   * with for long; never what a process uses, writes or pulls. Where it is broken off, the next call does the rest.
+   * @throws AssetError 'CORRUPT' where what an asset needs can't be known: no file is removed then; 'IN_USE', 'IO'
+   */
+  gc(options: GcOptions = {}): Promise<Collected> {
+    return collectGarbage(this.layout, this.uses, options)
   }
 }
 

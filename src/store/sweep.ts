@@ -1,76 +1,84 @@
-import { readdir, rename, rm, stat } from 'node:fs/promises'
+import { readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { syncFolder } from '../asset/write-asset.js'
 import { isCid } from '../core/cid.js'
-import { AssetError, systemCode } from '../core/errors.js'
+import { systemCode } from '../core/errors.js'
 import { type Description, readEntry } from './entry.js'
 import type { StoreLayout } from './layout.js'
-import { removeLocations } from './locations.js'
-import type { Uses } from './uses.js'
+
+/** Takes files away and counts them; `dry` counts only. */
+export class Sweep {
+  freed = 0
+  removed = 0
+
+  constructor(readonly dry: boolean = false) {}
+
+  async take(path: string): Promise<void> {
+    const facts = await stat(path).catch((error: unknown) => {
+      // Whoever wrote it may have finished it just now.
+      if (systemCode(error) !== 'ENOENT') throw error
+    })
+    if (!facts) return
+    this.removed += 1
+    // Of what arrives holes take no room.
+    this.freed += Math.min(facts.size, facts.blocks * 512)
+    if (!this.dry) await rm(path, { recursive: true, force: true })
+  }
+}
 
 /** The CIDs of all that an asset needs of a store. */
-export function needsOf({ manifest, manifestFile, nodes }: Description): string[] {
+function needsOf({ manifest, manifestFile, nodes }: Description): string[] {
   return [...manifest.files.values(), manifestFile, ...nodes].map(({ cid }) => String(cid))
 }
 
 /**
- * What the listed assets of a store need. To be called under the lock: entries are written under it, so a temporary one
+ * What each listed asset of a store needs. To be called under the lock: entries are written under it, so a temporary one
  * is what a killed writer left, and goes.
  * @throws AssetError 'CORRUPT' where what one needs can't be known
  */
-export async function neededByAssets(layout: StoreLayout): Promise<Set<string>> {
-  const needed = new Set<string>()
+export async function assetNeeds(layout: StoreLayout, sweep: Sweep): Promise<Map<string, readonly string[]>> {
+  const needs = new Map<string, readonly string[]>()
   for (const key of await readdir(layout.assets)) {
-    if (!isCid(key)) await rm(layout.asset(key), { force: true })
-    else for (const cid of needsOf(await readEntry(layout, layout.asset(key), key))) needed.add(cid)
+    if (isCid(key)) needs.set(key, needsOf(await readEntry(layout, layout.asset(key), key)))
+    else await sweep.take(layout.asset(key))
   }
-  return needed
+  return needs
 }
 
-/** Removes files and folder blocks that are not needed. Resolves to the bytes freed. */
-export async function sweepUnneeded(layout: StoreLayout, needed: ReadonlySet<string>): Promise<number> {
-  return (await sweepFolder(layout.files, needed)) + (await sweepFolder(layout.nodes, needed))
+/** The same for assets that arrive. What one needs that can't be known is fetched anew, should anybody go on with it. */
+export async function arrivalNeeds(layout: StoreLayout, sweep: Sweep): Promise<Map<string, readonly string[]>> {
+  const needs = new Map<string, readonly string[]>()
+  for (const key of await namesIn(layout.arriving)) {
+    if (isCid(key)) needs.set(key, await readEntry(layout, layout.arrival(key), key).then(needsOf, () => []))
+    else await sweep.take(layout.arrival(key))
+  }
+  return needs
 }
 
-async function sweepFolder(folder: string, needed: ReadonlySet<string>): Promise<number> {
-  let freed = 0
-  for (const fan of await readdir(folder).catch(() => [])) {
-    for (const name of await readdir(join(folder, fan))) {
-      if (needed.has(name.replace(/\.sums$/, ''))) continue
-      const path = join(folder, fan, name)
-      freed += (await stat(path)).size
-      await rm(path, { force: true })
-    }
-  }
-  return freed
+/** Takes away files and folder blocks that are not needed. */
+export async function sweepUnneeded(layout: StoreLayout, needed: ReadonlySet<string>, sweep: Sweep): Promise<void> {
+  for (const folder of [layout.files, layout.nodes])
+    for await (const { name, path } of fanned(folder)) if (!needed.has(name.replace(/\.sums$/, ''))) await sweep.take(path)
 }
 
-/**
- * Takes the entry of an asset away for good, but for one that is in use. A crash on the way leaves it away.
- * @throws AssetError 'IN_USE'
- */
-export async function takeAway(layout: StoreLayout, uses: Uses, key: string): Promise<void> {
-  const inUse = new AssetError(
-    'IN_USE',
-    `Cannot remove ${key}: a process is using it; end that first (one that was killed counts for half a minute)`,
-  )
-  // Looked at before too: mostly that is enough, and whoever asks for it now need not wait.
-  if (await uses.has(key)) throw inUse
-  const [entry, aside] = [layout.asset(key), `${layout.asset(key)}.removing`]
-  const taken = await rename(entry, aside).then(
-    () => true,
-    (error: unknown) => {
-      if (systemCode(error) !== 'ENOENT') throw error
-      return false
-    },
-  )
-  // Else a crash could leave the entry of an asset whose files are gone.
-  await syncFolder(layout.assets)
-  if (!taken || !(await uses.has(key))) {
-    await removeLocations(layout, key)
-    return
-  }
-  await rename(aside, entry)
-  await syncFolder(layout.assets)
-  throw inUse
+/** Takes away what has arrived of files, but for those that are kept. */
+export async function sweepPartials(
+  layout: StoreLayout,
+  isKept: (cid: string, path: string) => boolean | Promise<boolean>,
+  sweep: Sweep,
+): Promise<void> {
+  for await (const { name, path } of fanned(layout.partial)) if (!(await isKept(name.split('.')[0]!, path))) await sweep.take(path)
+}
+
+/** What lies in the folders below a folder. */
+async function* fanned(folder: string): AsyncGenerator<{ name: string; path: string }> {
+  for (const fan of await namesIn(folder))
+    for (const name of await readdir(join(folder, fan))) yield { name, path: join(folder, fan, name) }
+}
+
+/** The names in a folder, which an older store may not have. */
+async function namesIn(folder: string): Promise<string[]> {
+  return readdir(folder).catch((error: unknown) => {
+    if (systemCode(error) !== 'ENOENT') throw error
+    return []
+  })
 }

@@ -2,6 +2,7 @@ import { decode, type PBLink } from '@ipld/dag-pb'
 import { Node } from 'ipfs-unixfs'
 import type { CID } from 'multiformats/cid'
 import { AssetError } from '../core/errors.js'
+import { LIMITS } from '../core/limits.js'
 
 const MOST_FANOUT = 1024
 
@@ -57,6 +58,7 @@ type Bad = (why: string) => AssetError
 
 function fileNode({ data = new Uint8Array(0), blockSizes, fileSize }: Data, links: readonly PBLink[], bad: Bad): UnixfsNode {
   if (blockSizes.length !== links.length) throw bad(`it has ${links.length} links and sizes of ${blockSizes.length}`)
+  if (links.length > LIMITS.fileLinks) throw bad(`it has ${links.length} links, the limit is ${LIMITS.fileLinks}`)
   const size = blockSizes.reduce((sum, bytes) => sum + bytes, BigInt(data.byteLength))
   if (size > Number.MAX_SAFE_INTEGER) throw bad(`its parts have ${size} bytes`)
   if (fileSize !== undefined && fileSize !== size) throw bad(`it says that it has ${fileSize} bytes, its parts have ${size}`)
