@@ -10,6 +10,7 @@ import { addGatewayCommand } from './gateway-command.js'
 import { note } from './output.js'
 import { addPlanCommand } from './plan-command.js'
 import { addRunCommand } from './run-command.js'
+import { addTransferCommands } from './transfer-commands.js'
 
 // Exit codes: 0 done, 1 failed, 2 wrong usage.
 const { version } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as { version: string }
@@ -26,6 +27,7 @@ addAssetCommands(program)
 addRunCommand(program)
 addPlanCommand(program)
 addStoreCommands(program)
+addTransferCommands(program)
 addGatewayCommand(program)
 addDoctorCommand(program)
 addDemoCommand(program)
