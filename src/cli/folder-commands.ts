@@ -1,9 +1,10 @@
 import type { Command } from 'commander'
-import { addLocations, encode, encodeInto, openStore, removeLocations } from '../api/index.js'
+import { addLocations, decode, encode, encodeInto, openStore, removeLocations } from '../api/index.js'
+import { formatBytes } from '../core/bytes.js'
 import { AssetError } from '../core/errors.js'
 import { note, print, table, withProgress } from './output.js'
 
-/** Commands for folders of any kind, and for where assets may be had: encode, locations. */
+/** Commands for folders of any kind, and for where assets may be had: encode, decode, locations. */
 export function addFolderCommands(program: Command): void {
   program
     .command('encode')
@@ -24,6 +25,22 @@ export function addFolderCommands(program: Command): void {
       const { cid, files } = await withProgress((call) => encode(dir, call))
       if (json) print(JSON.stringify({ cid, files: Object.fromEntries(files) }))
       else print([table([...files].map(([path, cid]) => [cid, path])), cid].filter((line) => line !== '').join('\n'))
+    })
+  program
+    .command('decode')
+    .description('write the folder or file of a CID, out of the local store or from sources')
+    .argument('<cid>')
+    .argument('<out>', 'the new folder, or file')
+    .option('--from <source...>', 'kubo:URL, gateway:URL, a CAR file, or a URI as for "masset locations"; default: MODULE_ASSETS_SOURCES')
+    .option('--json', 'print JSON')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  $ masset decode bafy... my-folder\n  $ masset decode bafy... my-folder --from gateway:https://example.org',
+    )
+    .action(async (cid: string, out: string, { from, json }: { from?: string[]; json?: boolean }) => {
+      const done = await withProgress((call) => decode(cid, out, { ...call, from }))
+      note(`${done.files} files, ${formatBytes(done.bytes)}`)
+      if (json) print(JSON.stringify({ cid, out, ...done }))
     })
   program
     .command('locations')

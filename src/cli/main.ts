@@ -11,6 +11,7 @@ import { addGatewayCommand } from './gateway-command.js'
 import { note } from './output.js'
 import { addPlanCommand } from './plan-command.js'
 import { addRunCommand } from './run-command.js'
+import { addTransferCommands } from './transfer-commands.js'
 
 // Exit codes: 0 done, 1 failed, 2 wrong usage.
 const { version } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as { version: string }
@@ -28,6 +29,7 @@ addRunCommand(program)
 addPlanCommand(program)
 addStoreCommands(program)
 addFolderCommands(program)
+addTransferCommands(program)
 addGatewayCommand(program)
 addDoctorCommand(program)
 addDemoCommand(program)

@@ -27,7 +27,7 @@ export function gateway(address: string, patience?: number, isPublic?: boolean):
       .trim()
       .toLowerCase()
     if (reply.status === 200 && (given === type.split(';', 1)[0] || given === 'application/octet-stream')) return reply
-    reply.cancel()
+    await reply.cancel()
     if (reply.status === 404 || reply.status === 410) return undefined
     const what = reply.status === 200 ? `${given} instead of ${type}` : `status ${reply.status}`
     const message = `Cannot use the answer of the ${name}: it is ${what}`

@@ -236,6 +236,7 @@ describe('the package', () => {
       'Tensor',
       'addLocations',
       'compare',
+      'decode',
       'encode',
       'encodeInto',
       'fragment',
