@@ -86,6 +86,15 @@ describe('the gateway', () => {
     expect(await statusOf(`/ipfs/${ABSENT}?format=car`, { method: 'HEAD' })).toBe(404)
     expect(await statusOf(`/ipfs/${ABSENT}?format=raw`, { headers: { 'cache-control': 'only-if-cached' } })).toBe(412)
     expect(await statusOf(`/ipfs/${CID.createV1(0x55, CID.parse('bafkqaaa').multihash)}?format=raw`)).toBe(200)
+    const identity = (codec: number, bytes: Uint8Array) =>
+      CID.createV1(codec, {
+        ...CID.parse('bafkqaaa').multihash,
+        size: bytes.length,
+        digest: bytes,
+        bytes: Buffer.from([0, bytes.length, ...bytes]),
+      } as never)
+    expect(await statusOf(`/ipfs/${identity(0x55, Buffer.from('hi'))}?format=raw`)).toBe(200)
+    expect(await statusOf(`/ipfs/${identity(0x70, Buffer.from('hi'))}/x?format=car`)).toBe(404)
     expect(await statusOf('/ipns/example.org?format=raw')).toBe(404)
     expect(await statusOf('/')).toBe(404)
     expect(served.problems).toEqual([])
