@@ -9,7 +9,7 @@ import type { BrokerCounts } from '../transport/standing.js'
 export interface FromOptions extends LongCall {
   /** the default store when left out */
   readonly store?: Store | undefined
-  /** `kubo:http://127.0.0.1:5001`, `gateway:https://HOST` or the path of a CAR file; what MODULE_ASSETS_SOURCES names when left out */
+  /** sources, see `masset pull --help`; default: what is noted in the store, and MODULE_ASSETS_SOURCES */
   readonly from?: readonly string[] | undefined
 }
 
@@ -42,23 +42,24 @@ export async function repair(cid: string, options: FromOptions = {}): Promise<Re
 async function fromSources<T>(
   doing: string,
   text: string,
-  { from, store, ...call }: FromOptions,
+  { from, store: given, ...call }: FromOptions,
   use: (cid: CID, options: PullOptions) => Promise<T>,
 ): Promise<T & FromSources> {
-  const [{ parseCid }, { openStore }, { Retriever }, { defaultSources, sourcesOf }] = await Promise.all([
+  const [{ parseCid }, { openStore }, { Retriever }, { sourcesFor }] = await Promise.all([
     import('../core/cid.js'),
     import('./store.js'),
     import('../transport/retriever.js'),
     import('../transport/sources.js'),
   ])
   const cid = parseCid(text)
-  const brokers = from === undefined ? defaultSources() : sourcesOf(from)
+  const store = given ?? (await openStore())
+  const brokers = await sourcesFor(String(cid), store, from)
   const retriever = new Retriever(brokers)
-  const noSource = `Cannot ${doing} ${cid}: no source is known; name some (--from kubo:URL, gateway:URL or FILE.car, or MODULE_ASSETS_SOURCES)`
+  const noSource = `Cannot ${doing} ${cid}: no source is known; name some (--from kubo:URL, gateway:URL, FILE.car or a URI, or MODULE_ASSETS_SOURCES)`
   try {
     const result = await use(cid, {
       ...call,
-      store: store ?? (await openStore()),
+      store,
       blocks: async (wanted, options) => {
         if (brokers.length === 0) throw new AssetError('BAD_USAGE', noSource)
         return retriever.block(wanted, options)

@@ -6,12 +6,14 @@ import { addAssetCommands } from './asset-commands.js'
 import { outputClosed, watchOutput } from './cancel.js'
 import { addDemoCommand } from './demo-command.js'
 import { addDoctorCommand } from './doctor-command.js'
+import { addFolderCommands } from './folder-commands.js'
 import { addGatewayCommand } from './gateway-command.js'
 import { note } from './output.js'
 import { addPlanCommand } from './plan-command.js'
 import { addPullCommand } from './pull-command.js'
 import { addRunCommand } from './run-command.js'
 import { addStoreCommands } from './store-commands.js'
+import { addTransferCommands } from './transfer-commands.js'
 
 // Exit codes: 0 done, 1 failed, 2 wrong usage.
 const { version } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as { version: string }
@@ -29,6 +31,8 @@ addRunCommand(program)
 addPlanCommand(program)
 addPullCommand(program)
 addStoreCommands(program)
+addFolderCommands(program)
+addTransferCommands(program)
 addGatewayCommand(program)
 addDoctorCommand(program)
 addDemoCommand(program)

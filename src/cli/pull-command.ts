@@ -4,7 +4,8 @@ import { formatBytes } from '../core/bytes.js'
 import { note, print, withProgress } from './output.js'
 
 /** What `--from` takes, for those who ask for help. */
-export const FROM = 'kubo:URL, gateway:URL or the path of a CAR file; without it what MODULE_ASSETS_SOURCES names, with commas between'
+export const FROM =
+  'kubo:URL, gateway:URL, a CAR file, or a URI as for "masset locations"; default: those locations, and MODULE_ASSETS_SOURCES'
 
 /** The command that pulls an asset. */
 export function addPullCommand(program: Command): void {

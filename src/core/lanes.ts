@@ -50,3 +50,16 @@ export async function drain(tasks: readonly Task[], atOnce: number): Promise<voi
     next()
   })
 }
+
+/** The results of a task for each item, in order; as many as `atOnce` are under way before they are asked for. */
+export async function* ahead<T, R>(items: AsyncIterable<T>, atOnce: number, task: (item: T) => Promise<R>): AsyncGenerator<R> {
+  const started: Promise<R>[] = []
+  for await (const item of items) {
+    const result = task(item)
+    // Whoever asks for it hears of it.
+    result.catch(() => undefined)
+    started.push(result)
+    if (started.length >= atOnce) yield await started.shift()!
+  }
+  for (const result of started) yield await result
+}

@@ -24,6 +24,10 @@ export const LIMITS = {
   graphDepth: 100,
   /** bytes of an IPFS block */
   block: 2 * 1024 * 1024,
+  /** places where an asset may be had, as noted beside it */
+  locations: 64,
+  /** characters of one of them */
+  location: 2048,
   /** characters of an asset's name */
   assetName: 200,
   /** files and folders in a folder of any kind */

@@ -5,6 +5,7 @@ import { fileDag } from '../asset/dag.js'
 import type { AssetFile } from '../asset/sums.js'
 import { isCid } from '../core/cid.js'
 import { AssetError, ioError } from '../core/errors.js'
+import { inLanes } from '../core/lanes.js'
 import { LEAF } from '../core/limits.js'
 import { LeafTable } from './leaf-table.js'
 import { sumsOfFile } from './open-asset.js'
@@ -12,6 +13,7 @@ import type { Store } from './store.js'
 
 // A file above this has nodes between its root and its leaves (1024 links a node).
 const ONE_NODE = 1024 * LEAF
+const LOOKUPS_AT_ONCE = 16
 
 /** Where the store has a block, and an asset that it belongs to. */
 export type BlockPlace = { readonly asset: string } & (
@@ -105,21 +107,20 @@ export class BlockIndex {
   async #rebuild(): Promise<void> {
     const known = new Map(this.#files.map(({ file }, at) => [String(file.cid), this.#leaves.digestsOf(at)]))
     const files = new Map<string, IndexedFile>()
-    const leaves: Uint8Array[] = []
     const nodes = new Map<string, BlockPlace>()
     for (const [asset, { files: held, folders }] of this.#assets) {
       for (const cid of folders) nodes.set(keyOf(cid.multihash.digest), { kind: 'folder', cid, asset })
-      for (const file of held) {
-        const key = String(file.cid)
-        const digests = files.has(key) ? undefined : (known.get(key) ?? (await this.#leavesOf(file)))
-        if (!digests) continue
-        files.set(key, { file, asset })
-        leaves.push(digests)
-        if (file.size > LEAF) nodes.set(keyOf(file.cid.multihash.digest), { kind: 'node', file, asset })
-      }
+      for (const file of held) if (!files.has(String(file.cid))) files.set(String(file.cid), { file, asset })
     }
-    this.#leaves = new LeafTable(leaves)
-    this.#files = [...files.values()]
+    const leaves = new Map<IndexedFile, Uint8Array>()
+    await inLanes([...files], LOOKUPS_AT_ONCE, async ([key, entry]) => {
+      const digests = known.get(key) ?? (await this.#leavesOf(entry.file))
+      if (digests) leaves.set(entry, digests)
+    })
+    for (const { file, asset } of leaves.keys())
+      if (file.size > LEAF) nodes.set(keyOf(file.cid.multihash.digest), { kind: 'node', file, asset })
+    this.#leaves = new LeafTable([...leaves.values()])
+    this.#files = [...leaves.keys()]
     this.#nodes = nodes
     this.#expanded = new Set()
   }

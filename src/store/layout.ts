@@ -21,6 +21,11 @@ export class StoreLayout {
     return join(this.root, 'partial')
   }
 
+  /** where assets may be had, by CID; also of some that are not here */
+  get locations(): string {
+    return join(this.root, 'locations')
+  }
+
   get pins(): string {
     return join(this.root, 'pins')
   }
@@ -65,6 +70,10 @@ export class StoreLayout {
   /** the folder in which `CID.anything` is a file that arrives, and `CID.anything.leaves` what of it is there */
   partialFan(cid: string): string {
     return join(this.partial, cid.slice(-2))
+  }
+
+  locationsOf(cid: string): string {
+    return join(this.locations, cid)
   }
 
   pin(cid: string): string {

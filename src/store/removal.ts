@@ -2,6 +2,7 @@ import { rename, rm } from 'node:fs/promises'
 import { syncFolder } from '../asset/write-asset.js'
 import { AssetError, systemCode } from '../core/errors.js'
 import type { StoreLayout } from './layout.js'
+import { removeLocations } from './locations.js'
 import { exclusively } from './lock.js'
 import { arrivalNeeds, assetNeeds, Sweep, sweepPartials, sweepUnneeded } from './sweep.js'
 import type { Uses } from './uses.js'
@@ -20,6 +21,7 @@ export async function removeAsset(layout: StoreLayout, uses: Uses, key: string):
     const kept = new Set([...arriving.values()].flat())
     const needed = new Set([...kept, ...[...(await assetNeeds(layout, sweep)).values()].flat()])
     await rm(layout.arrival(key), { force: true })
+    await removeLocations(layout, key)
     await sweepUnneeded(layout, needed, sweep)
     await sweepPartials(layout, (cid) => !own.has(cid) || kept.has(cid), sweep)
     return sweep.freed

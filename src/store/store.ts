@@ -5,6 +5,7 @@ import type { FileSums } from '../asset/sums.js'
 import { makeFolder, syncFolder, type WrittenAsset, writeAsset } from '../asset/write-asset.js'
 import { isCid, parseCid } from '../core/cid.js'
 import { AssetError, ioError } from '../core/errors.js'
+import { LIMITS } from '../core/limits.js'
 import type { LongCall } from '../core/progress.js'
 import { moveIn, writeBeside } from './adopt.js'
 import { Arrival } from './arrival.js'
@@ -12,6 +13,7 @@ import { makeStaging, sweepUnmarked } from './durable.js'
 import { type Description, readEntry } from './entry.js'
 import { type Collected, collectGarbage, type GcOptions } from './gc.js'
 import { defaultStorePath, StoreLayout } from './layout.js'
+import { readLocations, writeLocations } from './locations.js'
 import { exclusively } from './lock.js'
 import { removeAsset } from './removal.js'
 import { readSums } from './sidecar.js'
@@ -139,6 +141,23 @@ export class Store {
     } catch (error) {
       throw ioError(`unpin ${cid}`, error)
     }
+  }
+
+  /** Where an asset, here or not, may be had: what was noted, in the order in which it is tried. @throws AssetError 'CORRUPT' | 'IO' */
+  locations(cid: string): Promise<string[]> {
+    return readLocations(this.layout, String(parseCid(cid)))
+  }
+
+  /** Changes where an asset may be had; resolves to the list as it is then. @throws AssetError 'LIMIT' | 'IO' | 'IN_USE' @internal */
+  changeLocations(cid: string, change: (uris: readonly string[]) => readonly string[]): Promise<string[]> {
+    const key = String(parseCid(cid))
+    return exclusively(this.path, async () => {
+      const uris = [...new Set(change(await readLocations(this.layout, key)))]
+      if (uris.length > LIMITS.locations)
+        throw new AssetError('LIMIT', `Cannot note where ${key} is: that is more than ${LIMITS.locations} places; remove some`)
+      await writeLocations(this.layout, key, uris)
+      return uris
+    })
   }
 
   /**

@@ -49,9 +49,13 @@ export function redirectKind(from: URL, to: URL): 'own' | 'public' | 'refused' {
   if ((to.protocol !== 'https:' && to.protocol !== 'http:') || (from.protocol === 'https:' && to.protocol !== 'https:')) return 'refused'
   const sameHost = to.hostname === from.hostname || (isIP(from.hostname) === 0 && to.hostname.endsWith(`.${from.hostname}`))
   if (sameHost && to.port === from.port) return 'own'
-  const literal = to.hostname.replace(/^\[|\]$/g, '')
-  if (literal === 'localhost' || literal.endsWith('.localhost') || (isIP(literal) !== 0 && !isPublicAddress(literal))) return 'refused'
-  return 'public'
+  return isOwnHost(to.hostname) ? 'refused' : 'public'
+}
+
+/** True for a host that says by itself that it is not on the public internet; of other names {@link publicLookup} tells. */
+export function isOwnHost(hostname: string): boolean {
+  const literal = hostname.replace(/^\[|\]$/g, '')
+  return literal === 'localhost' || literal.endsWith('.localhost') || (isIP(literal) !== 0 && !isPublicAddress(literal))
 }
 
 /** Looks a host up and takes public addresses alone: what is connected to is what was looked at. */

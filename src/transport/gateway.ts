@@ -12,10 +12,11 @@ const MOST_STREAM = Number.MAX_SAFE_INTEGER
  * A trustless HTTP gateway, such as Kubo's or `masset gateway`: single blocks and whole DAGs.
  * Source: the Trustless Gateway Specification.
  * @param address `https://HOST`, without /ipfs
+ * @param isPublic where the address comes from others
  * @throws AssetError 'BAD_USAGE' for what is no address
  */
-export function gateway(address: string, patience?: number): Broker {
-  const origin = new HttpOrigin(address, patience)
+export function gateway(address: string, patience?: number, isPublic?: boolean): Broker {
+  const origin = new HttpOrigin(address, patience, isPublic)
   const name = `gateway ${origin.name}`
 
   /** A reply with what was asked for; undefined where the gateway doesn't have it. */
@@ -26,7 +27,7 @@ export function gateway(address: string, patience?: number): Broker {
       .trim()
       .toLowerCase()
     if (reply.status === 200 && (given === type.split(';', 1)[0] || given === 'application/octet-stream')) return reply
-    reply.cancel()
+    await reply.cancel()
     if (reply.status === 404 || reply.status === 410) return undefined
     const what = reply.status === 200 ? `${given} instead of ${type}` : `status ${reply.status}`
     const message = `Cannot use the answer of the ${name}: it is ${what}`

@@ -1,8 +1,8 @@
-import { once } from 'node:events'
+import { once, setMaxListeners } from 'node:events'
 import http, { type ClientRequest, type IncomingMessage } from 'node:http'
 import https from 'node:https'
 import { AssetError, systemCode, throwIfAborted } from '../core/errors.js'
-import { plainLookup, publicLookup, redirectKind } from './addresses.js'
+import { isOwnHost, plainLookup, publicLookup, redirectKind } from './addresses.js'
 import { Patience } from './patience.js'
 
 const MOST_REDIRECTS = 5
@@ -17,6 +17,7 @@ export interface HttpRequest {
   readonly path: string
   readonly method?: 'GET' | 'HEAD' | 'POST'
   readonly headers?: Readonly<Record<string, string>>
+  /** sent piece by piece; the bytes of one may be used again when the next is asked for */
   readonly body?: AsyncIterable<Uint8Array> | undefined
   readonly signal?: AbortSignal | undefined
   /** milliseconds without progress that are borne, where it is not as usual */
@@ -31,8 +32,13 @@ export interface HttpReply {
   body(limit: number): AsyncGenerator<Uint8Array>
   /** the whole body, so many bytes at most: what it says to be longer is not read */
   bytes(limit: number): Promise<Buffer>
-  /** lets go of it: what was not read is not read */
-  cancel(): void
+  /** lets go of it; a little that is left is read, so that the connection can be kept */
+  cancel(): Promise<void>
+}
+
+interface Exchange {
+  readonly sent: ClientRequest
+  readonly reply: IncomingMessage
 }
 
 /** Why a request failed, in the words of {@link AssetError}: without what failed. */
@@ -60,17 +66,21 @@ export class HttpOrigin {
 
   /**
    * @param address `http://HOST:PORT/PREFIX`, with `USER:PASSWORD@` where it asks for that
+   * @param isPublic where the address comes from others: whatever it says, nothing but the public internet is asked
    * @throws AssetError 'BAD_USAGE' for what is no address of a web server
    */
   constructor(
     address: string,
     private readonly patience: number = PATIENCE_MS,
+    private readonly isPublic = false,
   ) {
     const url = URL.canParse(address) ? new URL(address) : undefined
     if (!url || !/^https?:$/.test(url.protocol) || url.search || url.hash) {
       const shown = address.replace(/\/\/.*@/, '//')
       throw new AssetError('BAD_USAGE', `Cannot use the address ${JSON.stringify(shown)}: give one such as http://127.0.0.1:5001`)
     }
+    if (isPublic && isOwnHost(url.hostname))
+      throw new AssetError('BAD_USAGE', `Cannot use the address ${JSON.stringify(address)}: it is not on the public internet`)
     const login = [url.username, url.password].map(decodeURIComponent)
     if (url.username || url.password) this.authorization = `Basic ${Buffer.from(login.join(':')).toString('base64')}`
     url.username = ''
@@ -86,29 +96,32 @@ export class HttpOrigin {
    */
   async request(request: HttpRequest): Promise<HttpReply> {
     let url = new URL(this.name + request.path)
-    let isPublic = false
+    let { isPublic } = this
     for (let redirects = 0; redirects <= MOST_REDIRECTS; redirects++) {
-      const reply = await this.ask(url, request, isPublic)
-      const { statusCode = 0, headers } = reply
+      const exchange = await this.ask(url, request, isPublic)
+      const { statusCode = 0, headers } = exchange.reply
       const location = [301, 302, 303, 307, 308].includes(statusCode) ? headers.location : undefined
       if (location === undefined) {
-        const reader = this.reader(reply, request)
+        const reader = this.reader(exchange, request)
         if ((headers['content-encoding'] ?? 'identity') === 'identity') return reader
-        reader.cancel()
+        await reader.cancel()
         throw this.failed(`it answers with a compressed body (${headers['content-encoding']}), which was not asked for`)
       }
       // A body that redirects is not read, a request that has one not repeated elsewhere.
-      reply.destroy()
+      exchange.sent.destroy()
       const to = URL.canParse(location, url.href) ? new URL(location, url) : undefined
       const kind = to && request.body === undefined ? redirectKind(url, to) : 'refused'
       if (kind === 'refused') throw this.failed(`it redirects to ${to?.origin ?? location}, which is not followed`)
       isPublic ||= kind === 'public'
       url = to!
+      // Whoever redirects has no say in that.
+      url.username = ''
+      url.password = ''
     }
     throw this.failed(`it redirects more than ${MOST_REDIRECTS} times`)
   }
 
-  private async ask(url: URL, request: HttpRequest, isPublic: boolean): Promise<IncomingMessage> {
+  private async ask(url: URL, request: HttpRequest, isPublic: boolean): Promise<Exchange> {
     const { method = 'GET', headers, body, signal, patience = this.patience } = request
     throwIfAborted(signal, `ask ${this.name}`)
     const isOwn = url.origin === this.base.origin
@@ -128,11 +141,12 @@ export class HttpOrigin {
     sent.on('error', () => undefined)
     const watch = this.watch(sent, patience)
     const unbind = boundTo(signal, sent)
-    const answeredOrNot = new AbortController()
     try {
       const answered = once(sent, 'response') as Promise<[IncomingMessage]>
-      const [reply] = await Promise.race([answered, send(sent, body, watch, answeredOrNot.signal)])
-      return reply
+      if (!body) sent.end()
+      watch.wait()
+      const [reply] = await (body ? Promise.race([answered, send(sent, body, watch)]) : answered)
+      return { sent, reply }
     } catch (error) {
       sent.destroy()
       // The other side may end a kept connection at the moment when it is used again.
@@ -141,16 +155,16 @@ export class HttpOrigin {
     } finally {
       unbind()
       watch.end()
-      answeredOrNot.abort()
     }
   }
 
-  private reader(reply: IncomingMessage, { signal, patience = this.patience }: HttpRequest): HttpReply {
-    const body = (limit: number) => this.read(reply, limit, patience, signal)
+  private reader(exchange: Exchange, { signal, patience = this.patience }: HttpRequest): HttpReply {
+    const { sent, reply } = exchange
+    const body = (limit: number) => this.read(exchange, limit, patience, signal)
     const announced = Number(reply.headers['content-length'] ?? Number.NaN)
     const bytes = async (limit: number) => {
       if (announced > limit) {
-        reply.destroy()
+        sent.destroy()
         throw this.tooLong(limit)
       }
       const chunks: Uint8Array[] = []
@@ -162,14 +176,14 @@ export class HttpOrigin {
       headers: reply.headers,
       body,
       bytes,
-      cancel: () => {
-        if (announced <= MOST_DISCARDED) bytes(MOST_DISCARDED).catch(() => undefined)
-        else reply.destroy()
+      cancel: async () => {
+        if (announced <= MOST_DISCARDED) await bytes(MOST_DISCARDED).catch(() => undefined)
+        else sent.destroy()
       },
     }
   }
 
-  private async *read(reply: IncomingMessage, limit: number, patience: number, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+  private async *read({ sent, reply }: Exchange, limit: number, patience: number, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
     const watch = this.watch(reply, patience)
     const unbind = boundTo(signal, reply)
     const chunks = reply[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>
@@ -193,8 +207,8 @@ export class HttpOrigin {
     } finally {
       unbind()
       watch.end()
-      // A connection whose answer was read to its end is kept.
-      if (!reply.complete) reply.destroy()
+      // A connection is kept where everything was said and read to its end.
+      if (!reply.complete || !sent.writableFinished) sent.destroy()
     }
   }
 
@@ -227,24 +241,25 @@ export class HttpOrigin {
  */
 function boundTo(signal: AbortSignal | undefined, one: ClientRequest | IncomingMessage): () => void {
   const onAbort = () => one.destroy(new Error('cancelled'))
+  // One signal for many requests at the same time is no leak.
+  if (signal) setMaxListeners(0, signal)
   signal?.addEventListener('abort', onAbort, { once: true })
   return () => signal?.removeEventListener('abort', onAbort)
 }
 
-/** Sends a body, no faster than it is taken in, until there is an answer: that is what ends it. */
-async function send(
-  request: ClientRequest,
-  body: AsyncIterable<Uint8Array> | undefined,
-  watch: Patience,
-  answered: AbortSignal,
-): Promise<never> {
-  for await (const chunk of body ?? []) {
+/** Sends a body, no faster than it is taken in, until there is an answer: that, or an error, is what ends the request. */
+async function send(request: ClientRequest, body: AsyncIterable<Uint8Array>, watch: Patience): Promise<never> {
+  let isAnswered = false
+  request.once('response', () => {
+    isAnswered = true
+  })
+  for await (const piece of body) {
     watch.wait()
-    if (!request.write(chunk)) await once(request, 'drain', { signal: answered })
-    watch.progress(chunk.byteLength)
-    answered.throwIfAborted()
+    await new Promise<void>((resolve, reject) => request.write(piece, (error) => (error ? reject(error) : resolve())))
+    watch.progress(piece.byteLength)
+    if (isAnswered) break
   }
-  request.end()
+  if (!isAnswered) request.end()
   watch.wait()
   return new Promise(() => undefined)
 }

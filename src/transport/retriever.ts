@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { setTimeout } from 'node:timers/promises'
 import type { CID } from 'multiformats/cid'
 import { AssetError, type ErrorCode, reasonOf, throwIfAborted } from '../core/errors.js'
@@ -54,6 +55,8 @@ export class Retriever {
     throwIfAborted(signal, `get the block ${cid}`)
     const stop = new AbortController()
     const onAbort = () => stop.abort(signal?.reason)
+    // One signal for many blocks at the same time is no leak.
+    if (signal) setMaxListeners(0, signal)
     signal?.addEventListener('abort', onAbort, { once: true })
     try {
       return await this.search(cid, { limit, signal: stop.signal })

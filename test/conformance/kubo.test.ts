@@ -9,7 +9,7 @@ import { type HashedFolder, hashFolder } from '../../src/asset/hash-folder.js'
 import { QUICK, readTree, treeHash } from '../hostile/trees.js'
 import { hasKubo, type Kubo, startKubo } from '../kubo.js'
 import { checkpointBytes, temporary } from '../sources/files.js'
-import { blocksOf, putBlocks } from './put-blocks.js'
+import { blocksOf, pushTo } from './folders.js'
 
 const DEMO = fileURLToPath(new URL('../../../models/demo', import.meta.url))
 const MIB = 1024 * 1024
@@ -139,7 +139,7 @@ describe.runIf(hasKubo)('Kubo with the profile unixfs-v1-2025', () => {
     ...named(4500, (index) => `in folders/large/of folders/a folder in a folder, ${index}/`),
   ]
 
-  it('gives folders of thousands of files and folders, in one another, our CID, and gives back what we put', async () => {
+  it('gives folders of thousands of files and folders, in one another, our CID, and gives back what we pushed', async () => {
     await using folder = await temporary(QUICK)
     const source = `${folder.path}/source`
     makeFiles(source, LARGE)
@@ -150,17 +150,18 @@ describe.runIf(hasKubo)('Kubo with the profile unixfs-v1-2025', () => {
     await expectBack(source, hashed, `${folder.path}/out`)
   })
 
-  it('gives an asset back that we put, byte for byte', async () => {
+  it('gives an asset back that we pushed, byte for byte', async () => {
     await using folder = await temporary()
     const source = `${folder.path}/asset`
     await fragment(DEMO, { out: source })
     await expectBack(source, await hashFolder(source), `${folder.path}/out`)
   })
 
-  /** Puts a folder into a daemon that has nothing else and no one to ask, and gets it out. */
+  /** Pushes a folder to a daemon that has nothing else and no one to ask, and gets it out. */
   async function expectBack(source: string, hashed: HashedFolder, out: string): Promise<void> {
     await using other = await startKubo()
-    for (const [ours, theirs] of await putBlocks(other, source, hashed)) expect(theirs).toBe(ours)
+    const blocks = (await blocksOf(hashed)).length
+    expect(await pushTo(other, source, hashed)).toMatchObject({ cid: String(hashed.cid), all: { blocks }, sent: { blocks } })
     await other.exec('get', '--output', out, String(hashed.cid))
     expect(treeHash(readTree(out))).toBe(treeHash(readTree(source)))
   }

@@ -6,7 +6,7 @@ import { type HashedFolder, hashFolder } from '../../src/asset/hash-folder.js'
 import { parseCid } from '../../src/core/cid.js'
 import { Retriever } from '../../src/transport/retriever.js'
 import { sourcesOf } from '../../src/transport/sources.js'
-import { blocksOf, putBlocks } from '../conformance/put-blocks.js'
+import { blocksOf, pushTo } from '../conformance/folders.js'
 import { hasKubo, type Kubo, startKubo } from '../kubo.js'
 import { temporary } from '../sources/files.js'
 
@@ -23,7 +23,7 @@ describe.runIf(hasKubo)('blocks that a Kubo daemon has', () => {
     const { path } = await folder
     await fragment(DEMO, { out: `${path}/asset` })
     asset = await hashFolder(`${path}/asset`)
-    await putBlocks(kubo, `${path}/asset`, asset)
+    await pushTo(kubo, `${path}/asset`, asset)
     car = `${path}/asset.car`
     const response = await fetch(`${kubo.api}/api/v0/dag/export?arg=${asset.cid}`, { method: 'POST' })
     await writeFile(car, new Uint8Array(await response.arrayBuffer()))

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { CID } from 'multiformats/cid'
 import type { HeldBlocks, StoredBlocks } from '../../store/stored-blocks.js'
-import { carHeader, sectionHead } from './car.js'
+import { carHeader, sectionHead } from '../../transport/car-write.js'
 import { deliver } from './deliver.js'
 import { type CarShape, carType, RAW } from './format.js'
 import { rangeOf } from './range.js'
@@ -19,7 +19,7 @@ const IDENTITY = 0x00
 export async function respond(message: IncomingMessage, reply: ServerResponse, stored: StoredBlocks): Promise<void> {
   const request = readRequest(message.url ?? '', message.headers.accept)
   const { root } = request
-  const blocks = root.multihash.code === IDENTITY ? identityBlocks(root) : await stored.hold(root)
+  const blocks = root.multihash.code === IDENTITY ? identityBlocks(request) : await stored.hold(root)
   if (!blocks) throw notHere(message, root)
   try {
     reply.setHeader('X-Content-Type-Options', 'nosniff')
@@ -39,9 +39,11 @@ function notHere(message: IncomingMessage, root: CID): Refusal {
   return new Refusal(isCachedOnly ? 412 : 404, `Cannot find ${root}: it is not in this store`)
 }
 
-/** What a CID that carries its own bytes stands for. */
-function identityBlocks(root: CID): HeldBlocks {
-  if (root.multihash.digest.byteLength > 128) throw new Refusal(400, 'Cannot send the block: a CID that carries more than 128 bytes')
+/** What a CID that carries its own bytes stands for; that anything is below it is not looked into. */
+function identityBlocks({ root, path }: GatewayRequest): HeldBlocks {
+  if (root.multihash.digest.byteLength > 128)
+    throw new Refusal(400, 'Cannot send the block: its CID carries more than 128 bytes; ask for one with a hash')
+  if (path.length > 0) throw new Refusal(404, 'Cannot find the path: it begins at a CID that carries its own bytes')
   return { block: async () => root.multihash.digest, release: () => undefined }
 }
 

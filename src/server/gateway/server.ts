@@ -55,6 +55,7 @@ export async function startGateway(store: Store, { host, port, onProblem }: Gate
   const slots = new Slots(LIMITS.replies)
   const isLocal = isLoopback(host)
   let isClosing = false
+  const underWay = new Set<Promise<void>>()
   const answer = async (message: IncomingMessage, reply: ServerResponse) => {
     try {
       if (isClosing) reply.setHeader('Connection', 'close')
@@ -72,7 +73,10 @@ export async function startGateway(store: Store, { host, port, onProblem }: Gate
       requestTimeout: LIMITS.requestMs,
       keepAliveTimeout: LIMITS.idleMs,
     },
-    answer,
+    (message, reply) => {
+      const answered = answer(message, reply).finally(() => underWay.delete(answered))
+      underWay.add(answered)
+    },
   )
   server.maxConnections = LIMITS.connections
   server.setTimeout(LIMITS.silenceMs)
@@ -86,9 +90,12 @@ export async function startGateway(store: Store, { host, port, onProblem }: Gate
     isClosing = true
     const closed = once(server, 'close')
     server.close()
+    void Promise.all(underWay).then(() => server.closeIdleConnections())
     const timer = setTimeout(() => server.closeAllConnections(), LIMITS.graceMs)
     await closed
     clearTimeout(timer)
+    // A client may be gone before its reply knows.
+    await Promise.all(underWay)
     await stored.close()
   }
   return {
