@@ -13,7 +13,7 @@ import { type ReadableFolder, withReadableAsset } from './readable-folder.js'
 const QUESTIONS_AT_ONCE = 32
 // Two uploads at a time keep a node with several cores busy; one that ends is what the node has for good.
 const UPLOADS_AT_ONCE = 2
-const BLOCKS_IN_UPLOAD = 256
+const BLOCKS_IN_UPLOAD = 64
 
 /** What {@link pushAsset} takes. */
 export interface PushOptions extends LongCall {
