@@ -2,7 +2,7 @@ import { setMaxListeners } from 'node:events'
 import type { CID } from 'multiformats/cid'
 import type { BlockOptions } from './broker.js'
 
-/** Gives the bytes of a block, verified: a retriever's. @throws AssetError */
+/** Gives the bytes of a block, verified: a retriever's. They are the caller's alone, who may give them back (`core/buffers.ts`). @throws AssetError */
 export type Blocks = (cid: CID, options: BlockOptions) => Promise<Uint8Array>
 
 /** Blocks, and the bytes of them. */

@@ -1,7 +1,9 @@
 import { once, setMaxListeners } from 'node:events'
 import http, { type ClientRequest, type IncomingMessage } from 'node:http'
 import https from 'node:https'
+import { lend } from '../core/buffers.js'
 import { AssetError, systemCode, throwIfAborted } from '../core/errors.js'
+import { LEAF } from '../core/limits.js'
 import { isOwnHost, plainLookup, publicLookup, redirectKind } from './addresses.js'
 import { Patience } from './patience.js'
 
@@ -39,6 +41,16 @@ export interface HttpReply {
 interface Exchange {
   readonly sent: ClientRequest
   readonly reply: IncomingMessage
+}
+
+/** The part of `target` that the pieces fill. */
+async function filled(target: Uint8Array<ArrayBuffer>, pieces: AsyncIterable<Uint8Array>): Promise<Buffer> {
+  let at = 0
+  for await (const piece of pieces) {
+    target.set(piece, at)
+    at += piece.byteLength
+  }
+  return Buffer.from(target.buffer, target.byteOffset, at)
 }
 
 /** Why a request failed, in the words of {@link AssetError}: without what failed. */
@@ -167,6 +179,7 @@ export class HttpOrigin {
         sent.destroy()
         throw this.tooLong(limit)
       }
+      if (announced <= LEAF) return filled(lend(announced), body(announced))
       const chunks: Uint8Array[] = []
       for await (const chunk of body(limit)) chunks.push(chunk)
       return Buffer.concat(chunks)

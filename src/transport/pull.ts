@@ -1,5 +1,6 @@
 import type { CID } from 'multiformats/cid'
 import { type AssetFile, leafCount } from '../asset/sums.js'
+import { giveBack } from '../core/buffers.js'
 import { leafCid } from '../core/cid.js'
 import { AssetError, throwIfAborted } from '../core/errors.js'
 import { drain, inLanes, type Task } from '../core/lanes.js'
@@ -161,10 +162,12 @@ class Pull {
     const { signal } = this.options
     throwIfAborted(signal, 'pull')
     const bytes = await this.blocks(leafCid(file.digestOf(leaves[0]!)), { limit: LEAF, signal })
+    const { byteLength } = bytes
     for (const leaf of leaves) await file.put(leaf, bytes)
+    giveBack(bytes)
     if (file.left === 0 && this.opened.has(file)) await this.finish(file)
     // What is said to be there stays: a file of one leaf does so when it is finished.
-    this.progress(bytes.byteLength * leaves.length)
+    this.progress(byteLength * leaves.length)
   }
 
   private async finish(file: ArrivingFile): Promise<void> {

@@ -98,7 +98,7 @@ export class Retriever {
     const ended = from.ask()
     try {
       const bytes = await from.broker.block(cid, options)
-      if (bytes && !this.isRight(from, cid, bytes, options.limit))
+      if (bytes && !(await this.isRight(from, cid, bytes, options.limit)))
         throw new AssetError('CORRUPT', `Cannot use the block ${cid} of ${from.broker.name}: it is other bytes`)
       ended(bytes ? { bytes: bytes.byteLength } : 'miss')
       return bytes ? { from, bytes } : { from }
@@ -112,8 +112,8 @@ export class Retriever {
     }
   }
 
-  private isRight(from: Standing, cid: CID, bytes: Uint8Array, limit: number): boolean {
-    if (bytes.byteLength <= limit && isBlock(cid, bytes)) return true
+  private async isRight(from: Standing, cid: CID, bytes: Uint8Array, limit: number): Promise<boolean> {
+    if (bytes.byteLength <= limit && (await isBlock(cid, bytes))) return true
     from.gone = `Cannot trust ${from.broker.name}: the bytes that it gave for ${cid} are others; it is not asked again`
     return false
   }
@@ -141,7 +141,7 @@ export class Retriever {
     let ended = from.ask()
     try {
       for await (const { cid, bytes } of from.broker.dag!(root, { limit: Math.min(limit, 2 * 2 ** 20), signal })) {
-        if (!this.isRight(from, cid, bytes, Math.min(limit, blockLimit(cid)))) throw new AssetError('CORRUPT', from.gone!)
+        if (!(await this.isRight(from, cid, bytes, Math.min(limit, blockLimit(cid))))) throw new AssetError('CORRUPT', from.gone!)
         ended({ bytes: bytes.byteLength })
         yield { cid, bytes }
         ended = from.ask()

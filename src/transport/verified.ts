@@ -1,8 +1,9 @@
-import { createHash } from 'node:crypto'
+import { webcrypto } from 'node:crypto'
 import type { CID } from 'multiformats/cid'
 import { AssetError } from '../core/errors.js'
 import { LEAF } from '../core/limits.js'
 
+const { subtle } = webcrypto
 const RAW = 0x55
 const DAG_PB = 0x70
 const SHA2_256 = 0x12
@@ -25,7 +26,8 @@ export function inlineBytes(cid: CID): Uint8Array | undefined {
 }
 
 /** True where these are the bytes of a CID; of one that {@link blockLimit} takes. */
-export function isBlock(cid: CID, bytes: Uint8Array): boolean {
-  const digest = inlineBytes(cid) ? bytes : createHash('sha256').update(bytes).digest()
+export async function isBlock(cid: CID, bytes: Uint8Array): Promise<boolean> {
+  // Hashed by another thread: this one has enough to do with what comes next.
+  const digest = inlineBytes(cid) ? bytes : new Uint8Array(await subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>))
   return Buffer.compare(digest, cid.multihash.digest) === 0
 }
