@@ -28,6 +28,8 @@ export class Arrival implements AsyncDisposable {
     readonly described: Description,
     /** true where the store listed it as complete when this began */
     readonly isListed: boolean,
+    /** true where nothing was known of it, so that its manifest has just been got */
+    readonly isNew: boolean,
     private readonly release: () => Promise<void>,
   ) {}
 
@@ -43,7 +45,8 @@ export class Arrival implements AsyncDisposable {
       await exclusively(layout.root, () => touch(layout.arrival(key)))
       const listed = await readEntry(layout, layout.asset(key), key).catch(unreadable)
       const begun = listed ?? (await readEntry(layout, layout.arrival(key), key).catch(unreadable))
-      return new Arrival(layout, key, begun ?? (await enter(layout, key, await manifestOf())), listed !== undefined, release)
+      const described = begun ?? (await enter(layout, key, await manifestOf()))
+      return new Arrival(layout, key, described, listed !== undefined, begun === undefined, release)
     } catch (error) {
       await release()
       throw error

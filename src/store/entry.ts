@@ -38,7 +38,7 @@ export async function readEntry(layout: StoreLayout, path: string, key: string):
     const why = cause instanceof Error ? cause.message : String(cause)
     throw new AssetError(
       'CORRUPT',
-      `Cannot open ${key}: its entry in the store ${layout.root} is damaged (${why}); run "masset rm ${key}" and add it again`,
+      `Cannot open ${key}: its entry in the store ${layout.root} is damaged (${why}); run "masset verify ${key} --repair", or "masset rm ${key}" and add it again`,
       { cause },
     )
   }

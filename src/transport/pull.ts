@@ -118,7 +118,8 @@ class Pull {
     await inLanes(this.files, LOOKUPS_AT_ONCE, async (file) => {
       if (!(await this.arrival.has(file))) return
       missing.delete(file)
-      this.have(leafCount(file.size), file.size)
+      if (this.arrival.isNew && file === this.arrival.described.manifestFile) this.progress(file.size)
+      else this.have(leafCount(file.size), file.size)
     })
     return [...missing]
   }
