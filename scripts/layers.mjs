@@ -19,8 +19,8 @@ const LAYERS = [
   'src/text',
   'src/executor',
   'src/api',
-  'src/cli',
   'src/server',
+  'src/cli',
   'test',
   'bench',
 ]

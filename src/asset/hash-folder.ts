@@ -10,7 +10,8 @@ import { type Dag, folderDag } from './dag.js'
 import { hashFiles } from './file-pool.js'
 import type { AssetFile, HashedFile } from './sums.js'
 
-const LOOKUPS_AT_ONCE = 16
+/** Files that are looked up at the same time. */
+export const LOOKUPS_AT_ONCE = 16
 
 /** A folder as UnixFS: its DAG, of which `nodes` are the folders' blocks, root last, and all files in it, ordered by path. */
 export interface HashedFolder extends Dag {
@@ -41,8 +42,11 @@ export async function hashFolder(folder: string, options: LongCall = {}): Promis
   return { ...(await folderDag(hashed, folders)), files: hashed }
 }
 
-/** The relative paths, with `/`, of the files under a folder and of the folders under it. */
-async function listFolder(root: string, signal: AbortSignal | undefined): Promise<{ paths: string[]; folders: string[] }> {
+/**
+ * The relative paths, with `/`, of the files under a folder and of the folders under it.
+ * @throws AssetError 'BAD_INPUT' for what is neither, or has a name that is not UTF-8; 'LIMIT', 'NOT_FOUND', 'IO', 'ABORTED'
+ */
+export async function listFolder(root: string, signal: AbortSignal | undefined): Promise<{ paths: string[]; folders: string[] }> {
   const paths: string[] = []
   const folders = ['']
   for (const folder of folders) {

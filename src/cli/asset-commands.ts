@@ -7,6 +7,7 @@ import {
   type Inspection,
   inspect,
   openStore,
+  repair,
   seal,
   verify,
   type WeightDtype,
@@ -16,6 +17,7 @@ import { formatBytes } from '../core/bytes.js'
 import { AssetError } from '../core/errors.js'
 import { harmless } from '../core/one-line.js'
 import { note, print, table, withProgress } from './output.js'
+import { amount, FROM } from './pull-command.js'
 
 /** Commands that make, look at and check assets: fragment, seal, inspect, verify. */
 export function addAssetCommands(program: Command): void {
@@ -71,9 +73,13 @@ export function addAssetCommands(program: Command): void {
     .command('verify')
     .description('read every byte of an asset and compare it with its CIDs')
     .argument('<asset>', 'CID or folder')
+    .option('--repair', 'replace what is damaged in the local store; only damaged leaves are fetched')
+    .option('--from <source...>', FROM)
     .option('--json', 'print JSON')
-    .addHelpText('after', '\nExample:\n  $ masset verify demo-asset')
-    .action(async (asset: string, options: { json?: boolean }) => {
+    .addHelpText('after', '\nExamples:\n  $ masset verify demo-asset\n  $ masset verify bafy... --repair --from kubo:http://127.0.0.1:5001')
+    .action(async (asset: string, options: { repair?: boolean; from?: string[]; json?: boolean }) => {
+      if (options.repair) return repairAsset(asset, options)
+      if (options.from) throw new AssetError('BAD_USAGE', 'Cannot verify from a source: give --repair with --from, or neither')
       const result = await withProgress((call) => verify(asset, call))
       if (options.json) print(JSON.stringify(result))
       else if (result.damage.length === 0) print(`${result.cid} is sound: ${result.files} files, ${formatBytes(result.bytes)}`)
@@ -82,38 +88,17 @@ export function addAssetCommands(program: Command): void {
     })
 }
 
+async function repairAsset(cid: string, { from, json }: { from?: string[]; json?: boolean }): Promise<void> {
+  const result = await withProgress((call) => repair(cid, { ...call, from }))
+  for (const line of result.repaired) note(`repaired ${line}`)
+  if (json) print(JSON.stringify(result))
+  else print(`${result.cid} is sound: ${result.files} files, ${formatBytes(result.bytes)}; fetched ${amount(result.fetched)}`)
+}
+
 function report(result: FragmentResult, json: boolean | undefined): void {
   note(`${result.files} files, ${formatBytes(result.bytes)}`)
   if (result.note !== undefined) note(result.note)
   print(json ? JSON.stringify(result) : result.cid)
-}
-
-/** Commands that look after the store: ls, rm. */
-export function addStoreCommands(program: Command): void {
-  program
-    .command('ls')
-    .description('list the assets in the local store')
-    .option('--json', 'print JSON')
-    .action(async (options: { json?: boolean }) => {
-      const assets = await (await openStore()).list()
-      if (options.json) print(JSON.stringify(assets))
-      else if (assets.length === 0) note('the store is empty; "masset fragment DIR --store" adds an asset')
-      else print(table(assets.map(({ cid, kind, size, name }) => [cid, kind, formatBytes(size), name ?? ''])))
-    })
-  program
-    .command('rm')
-    .description('remove assets from the local store, and the files that no other asset needs')
-    .argument('<cid...>')
-    .option('--json', 'print JSON')
-    .addHelpText('after', '\nExample:\n  $ masset rm bafy...')
-    .action(async (cids: string[], options: { json?: boolean }) => {
-      const store = await openStore()
-      for (const cid of cids) {
-        const freed = await store.remove(cid)
-        if (options.json) print(JSON.stringify({ cid, freed }))
-        else note(`removed ${cid}, ${formatBytes(freed)} freed`)
-      }
-    })
 }
 
 function inspectionText({ cid, kind, name, size, parameters, modules, files }: Inspection): string {

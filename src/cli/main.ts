@@ -2,13 +2,18 @@
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { AssetError, ioError, systemCode } from '../core/errors.js'
-import { addAssetCommands, addStoreCommands } from './asset-commands.js'
+import { addAssetCommands } from './asset-commands.js'
 import { outputClosed, watchOutput } from './cancel.js'
 import { addDemoCommand } from './demo-command.js'
 import { addDoctorCommand } from './doctor-command.js'
+import { addFolderCommands } from './folder-commands.js'
+import { addGatewayCommand } from './gateway-command.js'
 import { note } from './output.js'
 import { addPlanCommand } from './plan-command.js'
+import { addPullCommand } from './pull-command.js'
 import { addRunCommand } from './run-command.js'
+import { addStoreCommands } from './store-commands.js'
+import { addTransferCommands } from './transfer-commands.js'
 
 // Exit codes: 0 done, 1 failed, 2 wrong usage.
 const { version } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as { version: string }
@@ -24,7 +29,11 @@ const program = new Command('masset')
 addAssetCommands(program)
 addRunCommand(program)
 addPlanCommand(program)
+addPullCommand(program)
 addStoreCommands(program)
+addFolderCommands(program)
+addTransferCommands(program)
+addGatewayCommand(program)
 addDoctorCommand(program)
 addDemoCommand(program)
 for (const command of [program, ...program.commands]) {

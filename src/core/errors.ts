@@ -32,6 +32,12 @@ export class AssetError extends Error {
   }
 }
 
+/** Why an error happened, without what could not be done: for the message of an error that says that in its own words. */
+export function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  return error instanceof AssetError ? error.message.replace(/^Cannot .*?: /, '') : error.message
+}
+
 /** Throws the AssetError 'ABORTED' when the signal has fired. */
 export function throwIfAborted(signal: AbortSignal | undefined, doing: string): void {
   if (signal?.aborted) throw new AssetError('ABORTED', `Cannot finish to ${doing}: it was cancelled`, { cause: signal.reason })

@@ -22,12 +22,32 @@ export const LIMITS = {
   graphNodes: 1_000_000,
   /** nesting of an ONNX message */
   graphDepth: 100,
+  /** bytes of an IPFS block */
+  block: 2 * 1024 * 1024,
+  /** places where an asset may be had, as noted beside it */
+  locations: 64,
+  /** characters of one of them */
+  location: 2048,
   /** characters of an asset's name */
   assetName: 200,
-  /** files in one asset */
+  /** files and folders in a folder of any kind */
   files: 1_000_000,
+  /** files in one asset; a model of 61 layers with 384 experts each has 70 thousand */
+  assetFiles: 250_000,
+  /** folders in one asset, those in folders among them */
+  folders: 100_000,
+  /** folders above a file, and its own name; a module key of 64 segments needs 66 */
+  pathSegments: 100,
   /** bytes of all files of one asset */
   assetBytes: 2 ** 50,
+  /** blocks of one DAG that is fetched as a folder */
+  dagBlocks: 4_000_000,
+  /** levels of nodes in one file's DAG, and of a sharded folder's */
+  dagDepth: 32,
+  /** links of one node of a file; 1024 under the profile unixfs-v1-2025 */
+  fileLinks: 8192,
+  /** bytes of one file that arrives from elsewhere; the sums of all its pages are in memory meanwhile */
+  arrivingFile: 2 ** 36,
   /** bytes of a percent-encoded module key segment used as a file name */
   pathSegment: 200,
   /** bytes of a fragment's path inside its asset */

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
-import { mkdir, open, readdir, rename, rm } from 'node:fs/promises'
+import { lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { ioError } from '../core/errors.js'
+import { ioError, systemCode } from '../core/errors.js'
 import { isMarked, mark } from './marks.js'
 
 /** Writes a new file; what it holds is safe when this resolves. The folder is the caller's to sync. */
@@ -31,6 +31,13 @@ export async function writeDurably(path: string, bytes: Uint8Array): Promise<voi
   }
 }
 
+/** Makes a folder that may be there already; its name is the caller's to sync. */
+export async function makeFan(folder: string): Promise<void> {
+  await mkdir(folder).catch((error: unknown) => {
+    if (systemCode(error) !== 'EEXIST') throw error
+  })
+}
+
 /** Makes what a file holds durable. */
 export async function syncFile(path: string): Promise<void> {
   const handle = await open(path, 'r+')
@@ -39,6 +46,12 @@ export async function syncFile(path: string): Promise<void> {
   } finally {
     await handle.close()
   }
+}
+
+/** Takes away what is no file where one should be. */
+export async function clear(path: string): Promise<void> {
+  const facts = await lstat(path).catch(() => undefined)
+  if (facts && !facts.isFile()) await rm(path, { recursive: true, force: true })
 }
 
 /** A folder for work in progress. */

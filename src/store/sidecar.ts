@@ -1,5 +1,7 @@
 import { crc32 } from 'node:zlib'
 import { type FileSums, leafCount, pageCount } from '../asset/sums.js'
+import { readSmallFile } from '../core/read.js'
+import type { StoreLayout } from './layout.js'
 
 const MAGIC = Buffer.from('MASUMS1\n')
 
@@ -34,4 +36,10 @@ export function decodeSidecar(bytes: Uint8Array, size: number): FileSums | undef
   const checksums = new Uint32Array(pages)
   for (let i = 0; i < pages; i++) checksums[i] = buffer.readUInt32LE(16 + leaves + i * 4)
   return { size, leaves: new Uint8Array(buffer.subarray(16, 16 + leaves)), pages: checksums }
+}
+
+/** The sums that lie beside a stored file; undefined where they are missing or damaged. */
+export async function readSums(layout: StoreLayout, cid: string, size: number): Promise<FileSums | undefined> {
+  const bytes = await readSmallFile(layout.sidecar(cid), sidecarSize(size)).catch(() => undefined)
+  return bytes && decodeSidecar(bytes, size)
 }

@@ -69,7 +69,7 @@ async function strangers(asset: OpenAsset): Promise<string[]> {
     .map((path) => `Cannot find ${path} of ${asset.where} in its manifest: it is not part of the asset; remove it`)
 }
 
-function sameSums(a: FileSums, b: FileSums): boolean {
+export function sameSums(a: FileSums, b: FileSums): boolean {
   return (
     Buffer.compare(a.leaves, b.leaves) === 0 && a.pages.length === b.pages.length && a.pages.every((crc, page) => crc === b.pages[page])
   )

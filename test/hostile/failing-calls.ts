@@ -1,8 +1,11 @@
-// Run by itself, in the folder $WATCHED: fragments a checkpoint while one call of `node:fs` after the other fails, and
+// Run by itself, in the folder $WATCHED: fragments a checkpoint, or pulls an asset, while one call of `node:fs` after the other fails, and
 // looks what that leaves. Prints what is wrong, one line each.
 import { cpSync, readdirSync, rmSync, truncateSync } from 'node:fs'
 import { basename, join } from 'node:path'
+import { CID } from 'multiformats/cid'
 import { AssetError, type FragmentResult, fragment, openStore, verify } from '../../src/api/index.js'
+import { pullAsset } from '../../src/transport/pull.js'
+import { blocksIn } from './blocks-on-disk.js'
 import { readLog } from './disk-log.js'
 import { DiskModel } from './disk-model.js'
 import { arm, disarm, type Fault, type Kind } from './faults.js'
@@ -11,7 +14,10 @@ import { missing, partOf, readTree, type Tree, treeHash } from './trees.js'
 /** What it is told: a folder with a checkpoint `a` and a store that holds `b`; where `a` goes; which faults at which first call. */
 export interface FailingCalls {
   readonly base: string
-  readonly target: 'store' | 'out'
+  readonly target: 'store' | 'out' | 'pull'
+  /** the blocks that are pulled, and the asset's CID */
+  readonly blocks?: string
+  readonly cid?: string
   readonly faults: readonly { readonly deed: Fault['deed']; readonly kinds: readonly Kind[]; readonly lasting?: boolean }[]
   /** the first and the last call that are failed; all when left out */
   readonly first?: number
@@ -26,12 +32,15 @@ export interface FailureReport {
 }
 
 const task = JSON.parse(process.argv[2]!) as FailingCalls
-// Locks, marks and staging are not part of what is in a store.
-const settled = (tree: Tree) => partOf(tree, (path) => !basename(path).startsWith('lock') && !/^store\/(tmp\/|uses)/.test(path))
+// Locks, marks, staging and what has arrived of something are not part of what is in a store.
+const settled = (tree: Tree) =>
+  partOf(tree, (path) => !basename(path).startsWith('lock') && !/^store\/(tmp\/|uses|(arriving|partial)\/)/.test(path))
 const base = settled(readTree(task.base))
 let runs = 0
 
-async function attempt(disk: string): Promise<FragmentResult> {
+async function attempt(disk: string): Promise<Pick<FragmentResult, 'cid' | 'files'>> {
+  if (task.target === 'pull')
+    return pullAsset(CID.parse(task.cid!), { store: await openStore(join(disk, 'store')), blocks: blocksIn(task.blocks!) })
   if (task.target === 'out') return fragment(join(disk, 'a'), { out: join(disk, 'made/out') })
   return fragment(join(disk, 'a'), { store: await openStore(join(disk, 'store')) })
 }

@@ -2,6 +2,8 @@ import { describe, expect, it } from 'vitest'
 import { fragment, openStore } from '../../src/api/index.js'
 import { decoderConfig, decoderWeights } from '../models/synthetic.js'
 import { checkpointBytes, safetensors, temporary } from '../sources/files.js'
+import { noise, writeAssetFolder } from '../transport/assets.js'
+import { writeBlocks } from './blocks-on-disk.js'
 import { answerOf } from './children.js'
 import type { FailingCalls, FailureReport } from './failing-calls.js'
 import { QUICK } from './trees.js'
@@ -52,6 +54,18 @@ describe('52: whichever call a disk fails, it says so in one line, leaves nothin
 
   it.each(['store', 'out'] as const)('for good, while fragmenting into: %s', async (target) => {
     const { struck, problems } = await failing({ target, faults: LASTING })
+    expect(problems).toEqual([])
+    expect(struck).toBeGreaterThan(30)
+  })
+
+  it.each([
+    ['once', ONCE],
+    ['for good', LASTING],
+  ])('%s, while pulling an asset', async (_how, faults) => {
+    await using folder = await temporary(QUICK)
+    const blocks = `${folder.path}/blocks`
+    const cid = await writeBlocks(await writeAssetFolder(folder, 'asset', { 'a/large': noise(1024 * 1024 + 5, 1), b: noise(9, 2) }), blocks)
+    const { struck, problems } = await failing({ target: 'pull', faults, blocks, cid })
     expect(problems).toEqual([])
     expect(struck).toBeGreaterThan(30)
   })

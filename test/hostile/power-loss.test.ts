@@ -1,7 +1,9 @@
 import { cp, rm } from 'node:fs/promises'
 import { describe, expect, it } from 'vitest'
 import { fragment, openStore } from '../../src/api/index.js'
-import { checkpointBytes, temporary } from '../sources/files.js'
+import { checkpointBytes, safetensors, temporary } from '../sources/files.js'
+import { noise } from '../transport/assets.js'
+import { writeBlocks } from './blocks-on-disk.js'
 import { answerOf } from './children.js'
 import { type CrashReport, type Recorded, replayed } from './crash-points.js'
 import { readLog } from './disk-log.js'
@@ -46,6 +48,21 @@ describe('51: whatever of the unsynced is lost or reordered when the power fails
     const { states, problems } = await look('store-crashes', { ...recorded, store: 'new/store', cid, choices: 1 }, folder.path)
     expect(problems).toEqual([])
     expect(states).toBeGreaterThan(100)
+  })
+
+  it('so it does while an asset is pulled in two goes, what nobody needs is collected, and it is removed', async () => {
+    await using folder = await temporary(QUICK)
+    // Of two leaves, so that a part of it may be there.
+    const large = safetensors({ 'x.weight': { dtype: 'F32', shape: [1024, 260], data_offsets: [0, 1024 * 1040] } }, noise(1024 * 1040, 1))
+    await folder.write('disk/a/model.safetensors', large)
+    await folder.write('b/model.safetensors', B)
+    const { cid: other } = await fragment(`${folder.path}/b`, { store: await openStore(`${folder.path}/disk/store`) })
+    const { cid } = await fragment(`${folder.path}/disk/a`, { out: `${folder.path}/out` })
+    expect(await writeBlocks(`${folder.path}/out`, `${folder.path}/blocks`)).toBe(cid)
+    const recorded = await record(folder.path, ['pulling', 'store', `${folder.path}/blocks`, cid])
+    const { states, problems } = await look('store-crashes', { ...recorded, store: 'store', cid, other, choices: 1 }, folder.path)
+    expect(problems).toEqual([])
+    expect(states).toBeGreaterThan(150)
   })
 
   it('a new asset folder is whole or not there, however it is made', async () => {

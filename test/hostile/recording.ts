@@ -1,5 +1,8 @@
 // Run by itself: does what a log is wanted of, in the folder $WATCHED, and marks in the log what begins and what has resolved.
+import { CID } from 'multiformats/cid'
 import { fragment, getFolder, openStore, putFolder, seal } from '../../src/api/index.js'
+import { pullAsset } from '../../src/transport/pull.js'
+import { blocksIn } from './blocks-on-disk.js'
 import { logChange } from './disk-log.js'
 
 const disk = process.env.WATCHED!
@@ -21,6 +24,18 @@ async function storing(path: string): Promise<void> {
   await marked('remove', () => store.remove(cid))
 }
 
+/** Begins to pull an asset and breaks off, goes on, collects, pins, and removes it again. */
+async function pulling(path: string, blocks: string, cid: string): Promise<void> {
+  const store = await openStore(`${disk}/${path}`)
+  const asset = CID.parse(cid)
+  await pullAsset(asset, { store, blocks: blocksIn(blocks, { most: 5 }) }).catch(() => undefined)
+  await marked('add', () => pullAsset(asset, { store, blocks: blocksIn(blocks) }))
+  await marked('collect', () => store.gc({ unfinishedAfter: 0 }))
+  await marked('pin', () => store.pin(cid))
+  await marked('unpin', () => store.unpin(cid))
+  await marked('remove', () => store.remove(cid))
+}
+
 /** Makes folders: of a checkpoint, of an asset in the store, in place of fragments; and takes one of them into the store. */
 async function making(cid: string): Promise<void> {
   const store = await openStore(`${disk}/store`)
@@ -31,4 +46,5 @@ async function making(cid: string): Promise<void> {
 }
 
 if (what === 'storing') await storing(args[0]!)
+else if (what === 'pulling') await pulling(args[0]!, args[1]!, args[2]!)
 else await making(args[0]!)
