@@ -47,20 +47,14 @@ export function decodeManifest(bytes: Uint8Array, what: string = MANIFEST): Mani
   if (!isText(main)) throw bad(what, 'main: expected a path')
   if (!isText(config)) throw bad(what, 'config: expected a path')
   if (!isObject(listed)) throw bad(what, 'files: expected an object')
-  const given = Object.entries(listed)
-  if (given.length > LIMITS.files) throw new AssetError('LIMIT', `Cannot read ${what}: it lists more than ${LIMITS.files} files`)
+  checkPaths(Object.keys(listed), what)
   const files = new Map<string, AssetFile>()
-  const names = new FolderNames([MANIFEST])
   let total = 0
-  for (const [path, value] of given) {
+  for (const [path, value] of Object.entries(listed)) {
     const { cid, size } = isObject(value) ? value : {}
     const entry = `${what}, ${JSON.stringify(path.slice(0, 100))}`
     if (typeof cid !== 'string') throw bad(entry, 'cid: expected a text')
     if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) throw bad(entry, 'size: expected a whole number from 0')
-    if (!isSafePath(path)) throw bad(what, `it lists the unsafe path ${JSON.stringify(path.slice(0, 100))}`)
-    const clash = names.add(path)
-    if (clash !== undefined)
-      throw bad(what, `the paths ${JSON.stringify(clash)} and ${JSON.stringify(path)} can't be in one folder everywhere`)
     total += size
     if (total > LIMITS.assetBytes) throw new AssetError('LIMIT', `Cannot read ${what}: its files have more than ${LIMITS.assetBytes} bytes`)
     files.set(path, { path, cid: parseCid(cid), size })
@@ -68,6 +62,25 @@ export function decodeManifest(bytes: Uint8Array, what: string = MANIFEST): Mani
   for (const role of [main, config])
     if (role !== undefined && !files.has(role)) throw bad(what, `it names ${JSON.stringify(role)}, which is not among its files`)
   return { kind, files, ...(name !== undefined && { name }), ...(main !== undefined && { main }), ...(config !== undefined && { config }) }
+}
+
+/**
+ * Checks that the files of an asset can lie in one folder on every system, and are no more and no deeper than an asset may hold.
+ * @throws AssetError 'BAD_INPUT' | 'LIMIT'
+ */
+export function checkPaths(paths: readonly string[], what: string): void {
+  const tooMuch = (why: string) => new AssetError('LIMIT', `Cannot read ${what}: ${why}; divide it`)
+  if (paths.length > LIMITS.assetFiles) throw tooMuch(`it lists more than ${LIMITS.assetFiles} files`)
+  const names = new FolderNames([MANIFEST])
+  for (const path of paths) {
+    const shown = JSON.stringify(path.slice(0, 100))
+    if (!isSafePath(path)) throw bad(what, `it lists the unsafe path ${shown}`)
+    if (path.split('/').length > LIMITS.pathSegments) throw tooMuch(`the path ${shown} has more than ${LIMITS.pathSegments} parts`)
+    const clash = names.addFile(path)
+    if (names.folders > LIMITS.folders) throw tooMuch(`it has more than ${LIMITS.folders} folders`)
+    if (clash !== undefined)
+      throw bad(what, `the paths ${JSON.stringify(clash)} and ${JSON.stringify(path)} can't be in one folder everywhere`)
+  }
 }
 
 function isKind(value: unknown): value is Manifest['kind'] {

@@ -9,7 +9,7 @@ import type { StateDict, WeightRef } from '../graph/weights.js'
 import type { Checkpoint, TensorRef } from '../sources/checkpoint.js'
 import { isQuantised, type PlannedTensor, planTensors, type WeightDtype } from './convert/plan.js'
 import { layoutFragment } from './fragment-codec.js'
-import { GRAPH, INDEX, type Manifest } from './manifest.js'
+import { checkPaths, GRAPH, INDEX, type Manifest } from './manifest.js'
 import { programOf, type ReadText, readConfig } from './model-graph.js'
 import { moduleTree } from './module-tree.js'
 import { type Part, type PlannedFile, plannedFile } from './pieces.js'
@@ -38,7 +38,7 @@ export interface PlannedAsset {
  * Plans the model asset of a checkpoint: one fragment per module that owns tensors, the graph where the family is
  * known, the Hugging Face index, and the copied files. Weights are not read, but for tied tensors that are compared.
  * A checkpoint that no family makes a graph of is planned without one.
- * @throws AssetError 'BAD_INPUT' where the checkpoint has no tensors or its config.json is not JSON, 'LIMIT' where a key can't be a file name.
+ * @throws AssetError 'BAD_INPUT' where the checkpoint has no tensors or its config.json is not JSON, 'LIMIT' where a key can't be a file name, or there are more modules than an asset may hold.
  */
 export async function planModelAsset(checkpoint: Checkpoint, options: PlanOptions = {}): Promise<PlannedAsset> {
   if (checkpoint.tensors.size === 0) throw new AssetError('BAD_INPUT', `Cannot fragment ${checkpoint.folder}: it holds no tensors`)
@@ -58,6 +58,10 @@ export async function planModelAsset(checkpoint: Checkpoint, options: PlanOption
   if (graph) files.push(plannedFile(GRAPH, [{ bytes: graph }]))
   files.push(plannedFile(INDEX, [{ bytes: indexBytes(weights) }]))
   for (const [path, file] of checkpoint.copies) files.push(plannedFile(path, [{ file, offset: 0, length: file.size }]))
+  checkPaths(
+    files.map(({ path }) => path),
+    checkpoint.folder,
+  )
   return {
     kind: 'model',
     files,

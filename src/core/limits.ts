@@ -24,10 +24,18 @@ export const LIMITS = {
   graphDepth: 100,
   /** characters of an asset's name */
   assetName: 200,
-  /** files in one asset */
+  /** files and folders in a folder of any kind */
   files: 1_000_000,
+  /** files in one asset; a model of 61 layers with 384 experts each has 70 thousand */
+  assetFiles: 250_000,
+  /** folders in one asset, those in folders among them */
+  folders: 100_000,
+  /** folders above a file, and its own name; a module key of 64 segments needs 66 */
+  pathSegments: 100,
   /** bytes of all files of one asset */
   assetBytes: 2 ** 50,
+  /** bytes of one file that arrives from elsewhere; the sums of all its pages are in memory meanwhile */
+  arrivingFile: 2 ** 36,
   /** bytes of a percent-encoded module key segment used as a file name */
   pathSegment: 200,
   /** bytes of a fragment's path inside its asset */

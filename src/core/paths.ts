@@ -22,29 +22,59 @@ export function foldName(name: string): string {
   return name.normalize('NFC').toUpperCase().toLowerCase().normalize('NFC')
 }
 
-/** Paths of one folder: tells when two can't both be there on every file system. */
+/** What has a name in a folder: a file, or (`entries`) a folder by the folded names in it. */
+interface Named {
+  readonly name: string
+  readonly entries?: Map<string, Named>
+}
+
+/** Paths of one folder: tells when two can't both be there on every file system. Memory grows with the names alone. */
 export class FolderNames {
-  private readonly files = new Map<string, string>()
-  private readonly folders = new Map<string, string>()
+  private readonly top = new Map<string, Named>()
+  private made = 0
 
   constructor(taken: Iterable<string> = []) {
-    for (const path of taken) this.files.set(foldName(path), path)
+    for (const path of taken) this.addFile(path)
+  }
+
+  /** Folders that the paths need. */
+  get folders(): number {
+    return this.made
   }
 
   /** Adds a file; gives the path that it clashes with, if any: itself in another spelling, or a file where it needs a folder. */
-  add(path: string): string | undefined {
-    const folded = foldName(path)
-    const clash = this.files.get(folded) ?? this.folders.get(folded)
-    if (clash !== undefined) return clash
-    this.files.set(folded, path)
-    for (let slash = path.lastIndexOf('/'); slash > 0; slash = path.lastIndexOf('/', slash - 1)) {
-      const folder = path.slice(0, slash)
-      const key = foldName(folder)
-      const known = this.folders.get(key)
-      if (known === folder) return undefined
-      if (known !== undefined || this.files.has(key)) return known ?? this.files.get(key)
-      this.folders.set(key, folder)
-    }
+  addFile(path: string): string | undefined {
+    const names = path.split('/')
+    const name = names.pop()!
+    const folder = this.folderAt(names)
+    if (typeof folder === 'string') return folder
+    const key = foldName(name)
+    const known = folder.get(key)
+    if (known) return [...names, known.name].join('/')
+    folder.set(key, { name })
     return undefined
+  }
+
+  /** Adds a folder, which may be there already in the same spelling. */
+  addFolder(path: string): string | undefined {
+    const folder = this.folderAt(path.split('/'))
+    return typeof folder === 'string' ? folder : undefined
+  }
+
+  /** The folder at a path, made where it is missing; or the path that it clashes with. */
+  private folderAt(names: readonly string[]): Map<string, Named> | string {
+    let folder = this.top
+    for (const [depth, name] of names.entries()) {
+      const key = foldName(name)
+      const known = folder.get(key)
+      if (known && (known.name !== name || !known.entries)) return [...names.slice(0, depth), known.name].join('/')
+      const entries = known?.entries ?? new Map<string, Named>()
+      if (!known) {
+        folder.set(key, { name, entries })
+        this.made += 1
+      }
+      folder = entries
+    }
+    return folder
   }
 }

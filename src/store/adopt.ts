@@ -2,9 +2,10 @@ import { mkdir, rename } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { MANIFEST } from '../asset/manifest.js'
 import { syncFolder, type WrittenAsset } from '../asset/write-asset.js'
-import { systemCode, throwIfAborted } from '../core/errors.js'
+import { throwIfAborted } from '../core/errors.js'
 import { inLanes } from '../core/lanes.js'
-import { writeDurably, writeSynced } from './durable.js'
+import { makeFan, writeSynced } from './durable.js'
+import { writeEntry } from './entry.js'
 import type { StoreLayout } from './layout.js'
 import { encodeSidecar } from './sidecar.js'
 
@@ -19,7 +20,7 @@ interface Move {
 
 /** Writes what belongs beside the files of an asset in `folder`, sums and folder blocks, as files of the new folder `beside`. */
 export async function writeBeside(
-  { files, nodes }: WrittenAsset,
+  { files, nodes }: Pick<WrittenAsset, 'files' | 'nodes'>,
   folder: string,
   beside: string,
   layout: StoreLayout,
@@ -39,28 +40,21 @@ export async function writeBeside(
 }
 
 /**
- * Moves verified files to where they belong, and writes the root's entry when all names are safe. To be called under the
+ * Moves verified files to where they belong, and writes the root's `entry` when all names are safe. To be called under the
  * lock, so that no removal takes them for leftovers: nothing but names changes here, since others wait.
  */
 export async function moveIn(
-  { cid, manifest, files }: WrittenAsset,
+  { manifest, files }: Pick<WrittenAsset, 'manifest' | 'files'>,
   moves: readonly Move[],
   layout: StoreLayout,
+  entry: string,
   checkHeld: () => void,
 ): Promise<void> {
   const fans = [...new Set(moves.map(({ to }) => dirname(to)))]
   await inLanes(fans, AT_ONCE, makeFan)
   await inLanes(moves, AT_ONCE, ({ from, to }) => rename(from, to))
   await inLanes([...fans, layout.files, layout.nodes], AT_ONCE, syncFolder)
-  const manifestFile = files.find(({ path }) => path === MANIFEST)!
-  const entry = { manifest: String(manifestFile.cid), size: manifestFile.size, kind: manifest.kind }
   checkHeld()
-  await writeDurably(layout.asset(String(cid)), Buffer.from(`${JSON.stringify(entry)}\n`))
-  await syncFolder(layout.assets)
-}
-
-async function makeFan(folder: string): Promise<void> {
-  await mkdir(folder).catch((error: unknown) => {
-    if (systemCode(error) !== 'EEXIST') throw error
-  })
+  await writeEntry(entry, { manifest, manifestFile: files.find(({ path }) => path === MANIFEST)! })
+  await syncFolder(dirname(entry))
 }

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { mkdir, open, readdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { ioError } from '../core/errors.js'
+import { ioError, systemCode } from '../core/errors.js'
 import { isMarked, mark } from './marks.js'
 
 /** Writes a new file; what it holds is safe when this resolves. The folder is the caller's to sync. */
@@ -29,6 +29,13 @@ export async function writeDurably(path: string, bytes: Uint8Array): Promise<voi
     await rm(temporary, { force: true }).catch(() => undefined)
     throw ioError(`write ${path}`, error)
   }
+}
+
+/** Makes a folder that may be there already; its name is the caller's to sync. */
+export async function makeFan(folder: string): Promise<void> {
+  await mkdir(folder).catch((error: unknown) => {
+    if (systemCode(error) !== 'EEXIST') throw error
+  })
 }
 
 /** Makes what a file holds durable. */

@@ -3,13 +3,22 @@ import { join } from 'node:path'
 
 /**
  * Where a store keeps what. A file is one contiguous file under its CID with its sums beside it; a folder's dag-pb
- * blocks are nodes; an entry under `assets` says that all that this root needs is there.
+ * blocks are nodes; an entry under `assets` says that all that this root needs is there, one under `arriving` that some
+ * of it may be, and that what is there is to be kept; a file lies under `partial` until all of it has arrived.
  */
 export class StoreLayout {
   constructor(readonly root: string) {}
 
   get assets(): string {
     return join(this.root, 'assets')
+  }
+
+  get arriving(): string {
+    return join(this.root, 'arriving')
+  }
+
+  get partial(): string {
+    return join(this.root, 'partial')
   }
 
   get pins(): string {
@@ -47,6 +56,15 @@ export class StoreLayout {
 
   asset(cid: string): string {
     return join(this.assets, cid)
+  }
+
+  arrival(cid: string): string {
+    return join(this.arriving, cid)
+  }
+
+  /** the folder in which `CID.anything` is a file that arrives, and `CID.anything.leaves` what of it is there */
+  partialFan(cid: string): string {
+    return join(this.partial, cid.slice(-2))
   }
 
   pin(cid: string): string {

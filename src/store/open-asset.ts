@@ -1,12 +1,13 @@
 import { stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { fileDag, folderDag } from '../asset/dag.js'
-import { decodeManifest, MANIFEST, type Manifest } from '../asset/manifest.js'
+import { fileDag } from '../asset/dag.js'
+import { MANIFEST, type Manifest } from '../asset/manifest.js'
 import { type AssetFile, type FileSums, Summer, sumBytes } from '../asset/sums.js'
 import { isCid, parseCid } from '../core/cid.js'
 import { AssetError } from '../core/errors.js'
 import { LEAF, LIMITS } from '../core/limits.js'
 import { readSmallFile, withFile } from '../core/read.js'
+import { describeManifest, manifestFileOf } from './entry.js'
 import { FragmentFile } from './fragment-file.js'
 import type { Store } from './store.js'
 
@@ -73,11 +74,9 @@ async function openFolder(folder: string): Promise<OpenAsset> {
       { cause: error },
     )
   })
-  const manifest = decodeManifest(bytes, join(folder, MANIFEST))
-  const manifestFile = { path: MANIFEST, cid: (await fileDag(sumBytes(bytes))).cid, size: bytes.byteLength }
-  const cid = String((await folderDag([...manifest.files.values(), manifestFile])).cid)
+  const { cid, manifest, manifestFile } = await describeManifest(bytes, await manifestFileOf(bytes), join(folder, MANIFEST))
   return reader({
-    cid,
+    cid: String(cid),
     manifest,
     manifestFile,
     where: folder,

@@ -210,6 +210,19 @@ describe('manifests', () => {
     expect(() => decodeManifest(manifest(`{"a":${petabyte},"b":${file}}`))).toThrow(/more than 1125899906842624 bytes/)
     expect(() => decodeManifest(manifest('{}', ',"main":"nowhere"'))).toThrow(/not among its files/)
   })
+
+  it('48: refuses paths too deep and folders too many, and takes what is just within', () => {
+    const pathOf = (index: number, depth: number) => `${index}/${'x/'.repeat(depth - 2)}f`
+    const of = (count: number, depth: number) =>
+      manifest(`{${Array.from({ length: count }, (_, index) => `"${pathOf(index, depth)}":${file}`).join(',')}}`)
+    expect(decodeManifest(of(1000, 100)).files.size).toBe(1000)
+    for (const [bytes, why] of [
+      [of(1, 101), /more than 100 parts/],
+      [of(300, 2040), /more than 100 parts/],
+      [of(1100, 100), /more than 100000 folders/],
+    ] as const)
+      expect(() => decodeManifest(bytes)).toThrow(expect.objectContaining({ code: 'LIMIT', message: expect.stringMatching(why) }))
+  })
 })
 
 describe('the package', () => {

@@ -85,7 +85,7 @@ describe('readers and writers of a store', () => {
     const { cid } = await fragment(DEMO, { store })
     // The removal looks twice; between the looks a reader comes.
     const looks = ['nobody', 'a reader']
-    Object.assign(store, { isUsed: async () => looks.shift() === 'a reader' })
+    Object.assign(store.uses, { has: async () => looks.shift() === 'a reader' })
     const entry = await readFile(store.layout.asset(cid))
     await expect(store.remove(cid)).rejects.toMatchObject({ code: 'IN_USE' })
     expect(await readFile(store.layout.asset(cid))).toEqual(entry)
@@ -97,9 +97,9 @@ describe('readers and writers of a store', () => {
     await using folder = await temporary()
     const store = await openStore(`${folder.path}/store`)
     const { cid } = await fragment(DEMO, { store })
-    const [entry, marks] = [store.layout.asset(cid), Object.getPrototypeOf(store)]
+    const [entry, uses] = [store.layout.asset(cid), Object.getPrototypeOf(store.uses)]
     let removal: Promise<void> | undefined
-    const markUse = async (key: string) => {
+    const mark = async (key: string) => {
       await new Promise<void>((taken) => {
         removal = exclusively(store.path, async () => {
           await rename(entry, `${entry}.removing`)
@@ -108,9 +108,11 @@ describe('readers and writers of a store', () => {
           await rename(`${entry}.removing`, entry)
         })
       })
-      return marks.markUse.call(store, key)
+      return uses.mark.call(store.uses, key)
     }
-    const asset = await openAsset(cid, async () => Object.assign(store, { markUse }))
+    Object.assign(store.uses, { mark })
+    const asset = await openAsset(cid, async () => store)
+    expect(removal).toBeDefined()
     await removal
     await asset.close()
     expect(await readdir(store.layout.uses)).toEqual([])

@@ -1,0 +1,129 @@
+import { mkdir, rm, utimes } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { sumBytes } from '../asset/sums.js'
+import { syncFolder } from '../asset/write-asset.js'
+import { AssetError, ioError, systemCode } from '../core/errors.js'
+import { inLanes } from '../core/lanes.js'
+import { moveIn, writeBeside } from './adopt.js'
+import { ArrivingFile, type ArrivingId, isStored } from './arriving.js'
+import { makeStaging, writeSynced } from './durable.js'
+import { type Description, describeManifest, manifestFileOf, readEntry, writeEntry } from './entry.js'
+import type { StoreLayout } from './layout.js'
+import { exclusively } from './lock.js'
+import type { Uses } from './uses.js'
+
+const LOOKUPS_AT_ONCE = 32
+
+/**
+ * An asset while it arrives in a store, file by file. What has arrived is kept until the asset is complete, or until it is
+ * collected when nobody has gone on for long; while this is open nobody removes any of it.
+ */
+export class Arrival implements AsyncDisposable {
+  private constructor(
+    private readonly layout: StoreLayout,
+    private readonly key: string,
+    readonly described: Description,
+    private readonly release: () => Promise<void>,
+  ) {}
+
+  /**
+   * Begins or resumes. `manifestOf` is asked for the bytes of asset.json, which the caller has compared with a CID, where the store
+   * has none that describes this asset.
+   * @throws AssetError 'BAD_INPUT' | 'LIMIT' where that is not the manifest of this asset; nothing stays then. 'IO'
+   */
+  static async begin(layout: StoreLayout, uses: Uses, key: string, manifestOf: () => Promise<Uint8Array>): Promise<Arrival> {
+    const release = await uses.mark(key)
+    try {
+      // Whoever collects what nobody goes on with has done so by now, or sees the mark.
+      await exclusively(layout.root, () => touch(layout.arrival(key)))
+      const known = await anyOf([layout.asset(key), layout.arrival(key)], (entry) => readEntry(layout, entry, key))
+      return new Arrival(layout, key, known ?? (await enter(layout, key, await manifestOf())), release)
+    } catch (error) {
+      await release()
+      throw error
+    }
+  }
+
+  /** True where a file of it is in the store already. */
+  has(file: ArrivingId): Promise<boolean> {
+    return isStored(this.layout, file)
+  }
+
+  /** Begins or resumes one of its files; see {@link ArrivingFile.open}. */
+  open(file: ArrivingId, digestsOf: () => Promise<Uint8Array>, options: { readonly mend?: boolean } = {}): Promise<ArrivingFile> {
+    return ArrivingFile.open(this.layout, file, digestsOf, options.mend ? this.layout.file(String(file.cid)) : undefined)
+  }
+
+  /**
+   * Lists the asset among those that are complete.
+   * @throws AssetError 'MISSING' where a file has not arrived, 'IO'
+   */
+  async finish(): Promise<void> {
+    const { layout, key, described } = this
+    const files = [...described.manifest.files.values(), described.manifestFile]
+    await exclusively(layout.root, async (checkHeld) => {
+      await inLanes(files, LOOKUPS_AT_ONCE, async (file) => {
+        if (!(await isStored(layout, file)))
+          throw new AssetError('MISSING', `Cannot complete ${key}: ${file.path} is missing; pull it again`)
+      })
+      const names = new Set(files.map(({ cid }) => dirname(layout.file(String(cid)))))
+      await inLanes([...names, layout.files], LOOKUPS_AT_ONCE, syncFolder)
+      checkHeld()
+      await writeEntry(layout.asset(key), described)
+      await syncFolder(layout.assets)
+      await rm(layout.arrival(key), { force: true })
+    })
+  }
+
+  /** Lets go of it; what has arrived stays for the next time. */
+  async close(): Promise<void> {
+    // Its age counts from now.
+    await touch(this.layout.arrival(this.key)).catch(() => undefined)
+    await this.release()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+}
+
+async function anyOf<In, Out>(inputs: readonly In[], attempt: (input: In) => Promise<Out>): Promise<Out | undefined> {
+  for (const input of inputs) {
+    const found = await attempt(input).catch((error: unknown) => {
+      if (!(error instanceof AssetError)) throw error
+    })
+    if (found) return found
+  }
+  return undefined
+}
+
+async function touch(entry: string): Promise<void> {
+  const now = new Date()
+  await utimes(entry, now, now).catch((error: unknown) => {
+    if (systemCode(error) !== 'ENOENT') throw error
+  })
+}
+
+/** Takes in the manifest and the folder blocks of an asset, and says that the rest is to arrive. */
+async function enter(layout: StoreLayout, key: string, bytes: Uint8Array): Promise<Description> {
+  const manifestFile = await manifestFileOf(bytes)
+  const described = await describeManifest(bytes, manifestFile, `the manifest of ${key}`)
+  if (String(described.cid) !== key) {
+    const why = `its manifest describes the folder ${described.cid}, so the two disagree`
+    throw new AssetError('BAD_INPUT', `Cannot take in ${key}: ${why}; it was not made by "masset", or with another profile`)
+  }
+  const staging = await makeStaging(layout.staging)
+  try {
+    const folder = join(staging.path, 'asset')
+    await mkdir(folder)
+    await writeSynced(join(folder, manifestFile.path), bytes)
+    const written = { ...described, files: [{ ...manifestFile, sums: sumBytes(bytes) }] }
+    const moves = await writeBeside(written, folder, join(staging.path, 'beside'), layout)
+    await exclusively(layout.root, (checkHeld) => moveIn(written, moves, layout, layout.arrival(key), checkHeld))
+    return described
+  } catch (error) {
+    throw ioError(`write into the store ${layout.root}`, error)
+  } finally {
+    await staging.done()
+  }
+}

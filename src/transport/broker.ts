@@ -1,0 +1,31 @@
+import type { CID } from 'multiformats/cid'
+
+/** A block as it came: its bytes are not those of its CID until somebody has looked. */
+export interface Block {
+  readonly cid: CID
+  readonly bytes: Uint8Array
+}
+
+/** What whoever asks for blocks sets. */
+export interface BlockOptions {
+  /** bytes of a block at most; what is above is cut off and an error */
+  readonly limit: number
+  readonly signal?: AbortSignal | undefined
+}
+
+/** One way to get blocks; nothing that it gives is trusted. */
+export interface Broker {
+  /** for messages: `kubo http://127.0.0.1:5001` */
+  readonly name: string
+  /**
+   * The bytes of a block, unverified; undefined where it is not to be had here.
+   * @throws AssetError 'IO', 'LIMIT' where the reply is above the limit, 'ABORTED'
+   */
+  block(cid: CID, options: BlockOptions): Promise<Uint8Array | undefined>
+  /**
+   * All blocks of a DAG in one stream, unverified, for brokers that can; the reader stops when it has enough.
+   * @throws AssetError 'IO', 'BAD_INPUT' where the stream is not what it should be, 'LIMIT', 'ABORTED'
+   */
+  dag?(root: CID, options: BlockOptions): AsyncIterable<Block>
+  close?(): Promise<void>
+}
