@@ -4,10 +4,12 @@
 //! stream goes through all of them and reads ahead from one into the next, around the end of the pass too.
 
 mod check;
+mod filling;
 mod held;
 mod leases;
 mod mapped;
 mod matrix;
+mod parts;
 mod pinned;
 mod products;
 mod run;

@@ -248,13 +248,12 @@ fn what_is_recorded_adds_up_to_what_is_counted() {
     assert_eq!(of(Lane::Disk).map(|event| event.bytes).sum::<u64>(), stats.disk_bytes);
     assert_eq!(of(Lane::Wait).count() as u64, stats.waits);
     assert_eq!(of(Lane::Pass).count(), 3);
-    // rows, a vector, a run of pinned tiles and two streamed ones, a sum
-    assert_eq!(
-        of(Lane::Compute).map(|event| event.what).collect::<Vec<_>>(),
-        [0, 1, 2, 2, 2, 3].repeat(3)
-    );
+    // rows, a vector, products with the tiles that were there together, a sum
+    let mut nodes: Vec<_> = of(Lane::Compute).map(|event| event.what).collect();
+    nodes.dedup();
+    assert_eq!(nodes, [0, 1, 2, 3].repeat(3));
     assert_eq!(taken.left_out, 0);
     let pass = *of(Lane::Pass).next().unwrap();
     let inside = |event: &&Event| event.began >= pass.began && event.began + event.took <= pass.began + pass.took;
-    assert_eq!(of(Lane::Compute).filter(inside).count(), 6);
+    assert!((4..=6).contains(&of(Lane::Compute).filter(inside).count()));
 }
