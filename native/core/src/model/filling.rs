@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::held::Held;
 use super::matrix::Matrix;
@@ -66,15 +67,46 @@ impl Weights {
         })
     }
 
+    /// Reads a pinned tile that nobody has read yet, when all of it has arrived; calls `waits` before it waits for that.
+    pub(super) fn fill_tile(
+        &self,
+        held: &Held,
+        node: usize,
+        pin: usize,
+        abort: &AtomicBool,
+        waits: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        if held.tiles.has(pin) {
+            return Ok(());
+        }
+        let reads = self.read_rows(&held.matrix, &held.matrix.tiles[held.matrix.pins[pin].0].rows)?;
+        let mut missing = false;
+        for read in &reads {
+            missing |= !self.reader.is_there(read)?;
+        }
+        if missing {
+            waits()?;
+            let began = Instant::now();
+            self.reader.wait_for(&reads, abort)?;
+            self.waited(node, began, began.elapsed());
+        }
+        self.fill_tiles(held, pin..pin + 1, abort)
+    }
+
     /// Reads all scales of a matrix, where they are apart from its tiles and nobody has read them yet.
     pub(super) fn fill_scales(&self, held: &Held, abort: &AtomicBool) -> Result<()> {
         let (Some(pinned), Some(scales)) = (&held.scales, &held.matrix.scales) else {
             return Ok(());
         };
         let Pinned::Memory(parts) = &**pinned else { return Ok(()) };
+        if pinned.has(0) {
+            return Ok(());
+        }
+        // before the lock, which others may want for what is there
+        let read = self.read(&scales.stored, 0, held.matrix.rows * scales.row_bytes)?;
+        self.reader.wait_for(&[read], abort)?;
         parts.fill(vec![0], |mut parts| {
             let Some((_, place)) = parts.pop() else { return Ok(()) };
-            let read = self.read(&scales.stored, 0, place.len())?;
             self.count(|leases| leases.bytes += place.len() as u64);
             self.reader.read_now(&[read], &mut [place], Some(abort))
         })

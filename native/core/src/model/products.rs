@@ -11,6 +11,7 @@ impl Weights {
     /// Rows of a weight by their ids as float32 (ids, width); each row is read once, all in parallel.
     pub fn rows(&self, machine: &Machine, weight: usize, ids: &[i64], abort: &AtomicBool) -> Result<Vec<f32>> {
         let held = self.matrix(weight)?;
+        self.fill_scales(held, abort)?;
         let matrix = &held.matrix;
         let row_of = |&id: &i64| {
             let row = usize::try_from(id).ok().filter(|&row| row < matrix.rows);

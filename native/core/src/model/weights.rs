@@ -10,7 +10,7 @@ use super::matrix::Matrix;
 use super::spec::{Spec, Stored};
 use crate::kernels::{self, Machine, Precision, Tile};
 use crate::program::{elements, Op, Tensor};
-use crate::reading::{Disk, FileSpec, Read, Reader, Region, Stream, DEFAULT_OPEN_FILES, DEFAULT_THREADS, PAGE};
+use crate::reading::{Arrivals, Disk, FileSpec, Read, Reader, Region, Stream, DEFAULT_OPEN_FILES, DEFAULT_THREADS, PAGE};
 use crate::trace::{Recorder, MOST_EVENTS};
 use crate::{Error, Result};
 
@@ -39,18 +39,26 @@ pub struct Place {
 }
 
 impl Weights {
-    /// Reads what stays in memory from `disk`, and begins to stream the rest.
+    /// Reads what stays in memory from `disk`, and begins to stream the rest; with `arrivals`, of the former only vectors are read.
     ///
     /// # Errors
     /// `BadInput` for a plan that cannot be, `Io`, `Corrupt`, `Aborted`.
-    pub fn open(spec: &Spec, sums: Vec<u32>, machine: &Machine, abort: &AtomicBool, disk: Box<dyn Disk>) -> Result<Self> {
+    pub fn open(
+        spec: &Spec,
+        sums: Vec<u32>,
+        machine: &Machine,
+        abort: &AtomicBool,
+        arrivals: Option<Arc<Arrivals>>,
+        disk: Box<dyn Disk>,
+    ) -> Result<Self> {
+        let early = arrivals.is_some();
         let files = spec.files.iter().map(|file| FileSpec {
             path: file.path.clone().into(),
             size: file.size,
         });
         let recorder = spec.trace.then(|| Arc::new(Recorder::new(MOST_EVENTS)));
         let reader = Reader::on(files.collect(), Some(sums), DEFAULT_OPEN_FILES, disk)?;
-        let reader = Arc::new(reader.recorded(recorder.clone()));
+        let reader = Arc::new(reader.recorded(recorder.clone()).arriving(arrivals)?);
         let mut weights = Self {
             firsts: spec.files.iter().map(|file| file.first_sum).collect(),
             vectors: Vec::with_capacity(spec.vectors.len()),
@@ -75,8 +83,10 @@ impl Weights {
             };
             let scales = scales_apart(&matrix, spec)?;
             let held = Held { matrix, tiles, scales };
-            weights.fill_tiles(&held, 0..held.matrix.pins.len(), abort)?;
-            weights.fill_scales(&held, abort)?;
+            if !early {
+                weights.fill_tiles(&held, 0..held.matrix.pins.len(), abort)?;
+                weights.fill_scales(&held, abort)?;
+            }
             weights.matrices.push(held);
         }
         weights.start(spec)?;
