@@ -76,7 +76,7 @@ export function checkPaths(paths: readonly string[], what: string): void {
     const shown = JSON.stringify(path.slice(0, 100))
     if (!isSafePath(path)) throw bad(what, `it lists the unsafe path ${shown}`)
     if (path.split('/').length > LIMITS.pathSegments) throw tooMuch(`the path ${shown} has more than ${LIMITS.pathSegments} parts`)
-    const clash = names.addFile(path)
+    const clash = names.add(path)
     if (names.folders > LIMITS.folders) throw tooMuch(`it has more than ${LIMITS.folders} folders`)
     if (clash !== undefined)
       throw bad(what, `the paths ${JSON.stringify(clash)} and ${JSON.stringify(path)} can't be in one folder everywhere`)

@@ -34,6 +34,10 @@ export const LIMITS = {
   pathSegments: 100,
   /** bytes of all files of one asset */
   assetBytes: 2 ** 50,
+  /** blocks of one DAG that is fetched as a folder */
+  dagBlocks: 4_000_000,
+  /** levels of nodes in one file's DAG, and of a sharded folder's */
+  dagDepth: 64,
   /** bytes of one file that arrives from elsewhere; the sums of all its pages are in memory meanwhile */
   arrivingFile: 2 ** 36,
   /** bytes of a percent-encoded module key segment used as a file name */

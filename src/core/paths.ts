@@ -34,7 +34,7 @@ export class FolderNames {
   private made = 0
 
   constructor(taken: Iterable<string> = []) {
-    for (const path of taken) this.addFile(path)
+    for (const path of taken) this.add(path)
   }
 
   /** Folders that the paths need. */
@@ -43,7 +43,7 @@ export class FolderNames {
   }
 
   /** Adds a file; gives the path that it clashes with, if any: itself in another spelling, or a file where it needs a folder. */
-  addFile(path: string): string | undefined {
+  add(path: string): string | undefined {
     const names = path.split('/')
     const name = names.pop()!
     const folder = this.folderAt(names)
@@ -53,12 +53,6 @@ export class FolderNames {
     if (known) return [...names, known.name].join('/')
     folder.set(key, { name })
     return undefined
-  }
-
-  /** Adds a folder, which may be there already in the same spelling. */
-  addFolder(path: string): string | undefined {
-    const folder = this.folderAt(path.split('/'))
-    return typeof folder === 'string' ? folder : undefined
   }
 
   /** The folder at a path, made where it is missing; or the path that it clashes with. */

@@ -1,6 +1,6 @@
 /** How far a long call is; `done` and `total` are bytes, while loading segments that are made ready. */
 export interface Progress {
-  readonly phase: 'write' | 'verify' | 'load'
+  readonly phase: 'write' | 'verify' | 'load' | 'fetch'
   readonly done: number
   readonly total: number
 }

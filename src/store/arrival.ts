@@ -10,6 +10,7 @@ import { makeStaging, writeSynced } from './durable.js'
 import { type Description, describeManifest, manifestFileOf, readEntry, writeEntry } from './entry.js'
 import type { StoreLayout } from './layout.js'
 import { exclusively } from './lock.js'
+import { checkRoom } from './room.js'
 import type { Uses } from './uses.js'
 
 const LOOKUPS_AT_ONCE = 32
@@ -23,6 +24,8 @@ export class Arrival implements AsyncDisposable {
     private readonly layout: StoreLayout,
     private readonly key: string,
     readonly described: Description,
+    /** true where the store listed it as complete when this began */
+    readonly isListed: boolean,
     private readonly release: () => Promise<void>,
   ) {}
 
@@ -36,8 +39,9 @@ export class Arrival implements AsyncDisposable {
     try {
       // Whoever collects what nobody goes on with has done so by now, or sees the mark.
       await exclusively(layout.root, () => touch(layout.arrival(key)))
-      const known = await anyOf([layout.asset(key), layout.arrival(key)], (entry) => readEntry(layout, entry, key))
-      return new Arrival(layout, key, known ?? (await enter(layout, key, await manifestOf())), release)
+      const listed = await readEntry(layout, layout.asset(key), key).catch(unreadable)
+      const begun = listed ?? (await readEntry(layout, layout.arrival(key), key).catch(unreadable))
+      return new Arrival(layout, key, begun ?? (await enter(layout, key, await manifestOf())), listed !== undefined, release)
     } catch (error) {
       await release()
       throw error
@@ -47,6 +51,11 @@ export class Arrival implements AsyncDisposable {
   /** True where a file of it is in the store already. */
   has(file: ArrivingId): Promise<boolean> {
     return isStored(this.layout, file)
+  }
+
+  /** @throws AssetError 'IO' where the disk has no room for these files */
+  checkRoom(files: readonly ArrivingId[]): Promise<void> {
+    return checkRoom(this.layout, files)
   }
 
   /** Begins or resumes one of its files; see {@link ArrivingFile.open}. */
@@ -87,14 +96,9 @@ export class Arrival implements AsyncDisposable {
   }
 }
 
-async function anyOf<In, Out>(inputs: readonly In[], attempt: (input: In) => Promise<Out>): Promise<Out | undefined> {
-  for (const input of inputs) {
-    const found = await attempt(input).catch((error: unknown) => {
-      if (!(error instanceof AssetError)) throw error
-    })
-    if (found) return found
-  }
-  return undefined
+/** What is not there or damaged is got anew. */
+function unreadable(error: unknown): undefined {
+  if (!(error instanceof AssetError)) throw error
 }
 
 async function touch(entry: string): Promise<void> {

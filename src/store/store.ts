@@ -8,6 +8,7 @@ import { AssetError, ioError } from '../core/errors.js'
 import type { LongCall } from '../core/progress.js'
 import { readSmallFile } from '../core/read.js'
 import { moveIn, writeBeside } from './adopt.js'
+import { Arrival } from './arrival.js'
 import { makeStaging, sweepUnmarked } from './durable.js'
 import { type Description, readEntry } from './entry.js'
 import { defaultStorePath, StoreLayout } from './layout.js'
@@ -156,6 +157,11 @@ export class Store {
     if ((await this.has(key)) || (await exclusively(this.path, () => this.has(key)))) return release
     await release()
     throw this.notFound(key)
+  }
+
+  /** Begins or resumes an asset that arrives from elsewhere; see {@link Arrival.begin}. @internal */
+  arrive(cid: string, manifestOf: () => Promise<Uint8Array>): Promise<Arrival> {
+    return Arrival.begin(this.layout, this.uses, String(parseCid(cid)), manifestOf)
   }
 
   private notFound(key: string, cause?: unknown): AssetError {
