@@ -3,6 +3,7 @@ import type { Broker } from './broker.js'
 import { carFile } from './car-file.js'
 import { gateway } from './gateway.js'
 import { kubo } from './kubo.js'
+import { namedSources } from './named-sources.js'
 
 const KINDS: Record<string, (rest: string) => Broker> = { kubo, gateway }
 
@@ -23,8 +24,7 @@ export function sourcesOf(texts: readonly string[]): Broker[] {
   })
 }
 
-/** The sources that MODULE_ASSETS_SOURCES names, separated by commas. @throws AssetError 'BAD_USAGE' */
+/** Brokers for the sources that MODULE_ASSETS_SOURCES names. @throws AssetError 'BAD_USAGE' */
 export function defaultSources(env: NodeJS.ProcessEnv = process.env): Broker[] {
-  const texts = (env.MODULE_ASSETS_SOURCES ?? '').split(',').map((text) => text.trim())
-  return sourcesOf(texts.filter((text) => text !== ''))
+  return sourcesOf(namedSources(env))
 }

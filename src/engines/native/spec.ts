@@ -85,7 +85,9 @@ export function specText(
     return { file: places.get(data.location), offset: data.offset, dtype, dims: tensor.dims.map(Number) }
   }
   const { caches, scales } = program
-  const scaleOf = (name: string) => (scales.has(name) ? { scales: stored(scales.get(name)!), scalesPinned: plan.scalesPinned } : {})
+  // Of a table of which only rows are read, none are counted.
+  const scaleOf = (name: string) =>
+    scales.has(name) ? { scales: stored(scales.get(name)!), scalesPinned: plan.scalesPinned && plan.tiles.has(name) } : {}
   return JSON.stringify({
     files: [...files.values()],
     vectors: program.vectors.map(stored),
