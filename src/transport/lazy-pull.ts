@@ -206,7 +206,10 @@ export class LazyPull implements Arriving {
     this.controller.abort()
     clearTimeout(this.timer)
     clearTimeout(this.restTimer)
-    this.giveUp(closed())
+    // A pass that waits in a reader ends too, before whoever closes waits for it.
+    this.failure = closed()
+    for (const reader of this.readers) reader.failed(this.failure)
+    this.giveUp(this.failure)
   }
 
   /** Ends all of it; what has arrived is kept for the next time. */
@@ -219,7 +222,7 @@ export class LazyPull implements Arriving {
   }
 
   private resume(): void {
-    if (!this.failure) return
+    if (!this.failure || this.controller.signal.aborted) return
     this.failure = undefined
     for (const reader of this.readers) reader.resumed()
   }

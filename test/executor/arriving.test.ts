@@ -13,7 +13,7 @@ import { fragmentFor, idTensor } from './assets.js'
 import { choiceOf, ENGINES, type TestEngine } from './engines.js'
 
 const PROMPT = [5, 17, 11]
-const SMALL = '4MiB'
+const SMALL = '8MiB'
 
 /** An asset, what its model computes where it is there, and its blocks. */
 interface Known {
