@@ -48,6 +48,12 @@ export interface LoadOptions extends LongCall {
   readonly kvCache?: KvCache | undefined
   /** where to look for a CID; the default store when left out */
   readonly store?: Store | undefined
+  /**
+   * where to fetch from what is not in the store: `kubo:URL`, `gateway:URL`, the path of a .car file, or a URI; when left out, the
+   * locations that are noted for the asset and those that MODULE_ASSETS_SOURCES names. The model is loaded as soon as its graph, tokenizer and small tensors are there, and each pass waits only
+   * for what it needs; what arrives is verified and stays in the store, also when this process ends before all of it is there
+   */
+  readonly sources?: readonly string[] | undefined
 }
 
 /** A module of a loaded model; `resident` where all its tensors are in memory now. */
@@ -88,9 +94,10 @@ export class Model implements AsyncDisposable {
     return this.facts.outputs
   }
 
-  /** The modules with CID, bytes, element types, and whether they are in memory now. @throws AssetError 'CLOSED' */
+  /** The modules with CID, bytes, element types, and whether they are in memory now; of a model that arrives when all of it is there. @throws AssetError 'CLOSED' */
   async modules(): Promise<LoadedModule[]> {
     const resident = new Set(await this.open().call('resident', { model: this.id }))
+    await this.arrived()
     const { modules } = await inspect(this.where, { store: this.store })
     return modules.map((module) => ({ ...module, resident: module.tensors.every(({ name }) => resident.has(name)) }))
   }
@@ -160,6 +167,16 @@ export class Model implements AsyncDisposable {
     return traceOf(await this.open().call('trace', { model: this.id }))
   }
 
+  /**
+   * Resolves when all of the asset is in the store, at once where it was; fetches what nobody needs as well. Progress is in bytes of the
+   * asset (phase 'fetch').
+   * @throws AssetError 'IO' | 'NOT_FOUND' where it does not arrive: another call tries again; 'ABORTED', 'CLOSED'
+   */
+  async arrived({ signal, onProgress }: LongCall = {}): Promise<void> {
+    const progress = onProgress && ((done: number, total: number) => onProgress({ phase: 'fetch', done, total }))
+    await this.open().call('arrived', { model: this.id }, { signal, onProgress: progress })
+  }
+
   /** Cancels what is under way and frees the memory. Closing twice is fine. */
   async close(): Promise<void> {
     if (this.closed) return
@@ -180,21 +197,35 @@ export class Model implements AsyncDisposable {
 }
 
 /**
- * Loads a model asset by CID or folder path. Weights are read when they are first needed, within `memory`.
+ * Loads a model asset by CID or folder path. Weights are read when they are first needed, within `memory`, and fetched from
+ * `sources` where the store lacks them.
  * @throws AssetError 'NOT_FOUND', 'UNSUPPORTED' for an asset without a graph, 'BUDGET_TOO_SMALL' naming the minimum,
- * 'MISSING' without ONNX Runtime, 'CORRUPT', 'ABORTED'
+ * 'MISSING' without ONNX Runtime, 'CORRUPT', 'IO' where it does not arrive, 'ABORTED'
  */
 export async function loadModel(cidOrPath: string, options: LoadOptions = {}): Promise<Model> {
   checkSettings(options)
   const { memory = 'auto', engine = 'auto', map, tokenizer = true, threads, instructionSet } = options
-  const { precision = 'exact', kvCache = 'f32', trace = false, store, signal, onProgress } = options
+  const { precision = 'exact', kvCache = 'f32', trace = false, store, sources, signal, onProgress } = options
   const bytes = memory === 'auto' ? memory : parseBytes(memory, 'memory')
   const client = joinExecutor()
   try {
     const progress = onProgress && ((done: number, total: number) => onProgress({ phase: 'load', done, total }))
     const { model, facts } = await client.call(
       'load',
-      { cidOrPath, store: store?.path, memory: bytes, engine, map, tokenizer, threads, instructionSet, precision, kvCache, trace },
+      {
+        cidOrPath,
+        store: store?.path,
+        sources: sources && [...sources],
+        memory: bytes,
+        engine,
+        map,
+        tokenizer,
+        threads,
+        instructionSet,
+        precision,
+        kvCache,
+        trace,
+      },
       { signal, onProgress: progress },
     )
     return new Model(client, model, facts, cidOrPath, store)
@@ -205,10 +236,12 @@ export async function loadModel(cidOrPath: string, options: LoadOptions = {}): P
 }
 
 function checkSettings(options: LoadOptions): void {
-  const { store, engine, threads, memory, map, tokenizer, signal, trace, precision = 'exact', kvCache = 'f32' } = options
+  const { store, sources, engine, threads, memory, map, tokenizer, signal, trace, precision = 'exact', kvCache = 'f32' } = options
   checkChoice({ engine, threads })
   const wrong = (what: string, wanted: string) => new AssetError('BAD_USAGE', `Cannot load a model with this ${what}; give ${wanted}`)
   if (store !== undefined && typeof store?.path !== 'string') throw wrong('store', 'what openStore() resolves to')
+  if (sources !== undefined && !(Array.isArray(sources) && sources.every((source) => typeof source === 'string')))
+    throw wrong('sources', 'a list such as ["gateway:http://127.0.0.1:8080"]')
   if (!PRECISIONS.includes(precision)) throw wrong('precision', "'exact' or 'fast'")
   if (!KV_CACHES.includes(kvCache)) throw wrong('kvCache', "'f32' or 'f16'")
   if (trace !== undefined && typeof trace !== 'boolean') throw wrong('trace', 'true or false')

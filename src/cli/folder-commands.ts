@@ -3,6 +3,7 @@ import { addLocations, decode, encode, encodeInto, openStore, removeLocations } 
 import { formatBytes } from '../core/bytes.js'
 import { AssetError } from '../core/errors.js'
 import { note, print, table, withProgress } from './output.js'
+import { FROM } from './pull-command.js'
 
 /** Commands for folders of any kind, and for where assets may be had: encode, decode, locations. */
 export function addFolderCommands(program: Command): void {
@@ -31,7 +32,7 @@ export function addFolderCommands(program: Command): void {
     .description('write the folder or file of a CID, out of the local store or from sources')
     .argument('<cid>')
     .argument('<out>', 'the new folder, or file')
-    .option('--from <source...>', 'kubo:URL, gateway:URL, a CAR file, or a URI as for "masset locations"; default: MODULE_ASSETS_SOURCES')
+    .option('--from <source...>', FROM)
     .option('--json', 'print JSON')
     .addHelpText(
       'after',

@@ -10,6 +10,7 @@ import { cancellable } from './cancel.js'
 import { engineOption } from './engine-option.js'
 import { numberOption, wholeOption } from './number-option.js'
 import { note, print, withBar } from './output.js'
+import { FROM } from './pull-command.js'
 
 interface RunOptions {
   readonly prompt?: string
@@ -25,6 +26,7 @@ interface RunOptions {
   readonly ignoreEos?: boolean
   readonly memory?: string
   readonly map?: boolean
+  readonly from?: string[]
   readonly engine: EngineChoice
   readonly threads?: number
   readonly precision?: Precision
@@ -60,6 +62,7 @@ export function addRunCommand(program: Command): void {
     .option('--stop <text...>', 'texts that end the generation')
     .option('--ignore-eos', 'go on after an end-of-sequence token')
     .option('--memory <size>', 'most bytes of weights in memory, such as 512MiB')
+    .option('--from <source...>', `where to fetch what is not in the store: ${FROM}`)
     .option('--map', 'map the weights instead: the system decides what of them is in memory')
     .addOption(engineOption())
     .option('--threads <n>', 'threads that compute in the native engine', wholeOption('threads', 1, MOST_THREADS))
@@ -77,15 +80,16 @@ export function addRunCommand(program: Command): void {
       if (given.length !== 1)
         throw new AssetError('BAD_USAGE', 'Cannot run without knowing on what: give one of --prompt, --message, --ids or --embed')
       if (options.stop?.includes('')) throw new AssetError('BAD_USAGE', 'Cannot read --stop "": give a text that is not empty')
-      const { memory, map, engine, threads, precision, kvCache } = options
+      const { memory, map, from: sources, engine, threads, precision, kvCache } = options
       const trace = options.trace !== undefined
       // Token ids are printed as they are; only JSON has their text too.
       const tokenizer = options.ids === undefined || options.json === true || options.stop !== undefined
       await cancellable(async (signal) => {
-        const how = { memory, map, tokenizer, engine, threads, precision, kvCache, trace, signal }
+        const how = { memory, map, sources, tokenizer, engine, threads, precision, kvCache, trace, signal }
         await using model = await withBar((onProgress) => loadModel(asset, { ...how, onProgress }))
         try {
           await run(model, options, signal)
+          await withBar((onProgress) => model.arrived({ signal, onProgress }))
         } finally {
           // What came before an error, or before somebody had enough, is there to be looked at too.
           if (options.trace !== undefined) await writeTrace(options.trace, await model.trace())

@@ -1,4 +1,4 @@
-import { Worker } from 'node:worker_threads'
+import { SHARE_ENV, Worker } from 'node:worker_threads'
 import { AssetError } from '../core/errors.js'
 import type { CallName, Calls, Reply, Request } from './protocol.js'
 
@@ -23,6 +23,7 @@ class Client {
   private readonly worker = new Worker(new URL('./worker.js', import.meta.url), {
     name: 'module-assets',
     execArgv: [],
+    env: SHARE_ENV,
     resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
   })
   private readonly pending = new Map<number, Pending>()

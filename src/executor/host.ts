@@ -2,16 +2,17 @@ import { AssetError, throwIfAborted } from '../core/errors.js'
 import { parseJsonObject } from '../core/json.js'
 import { elementType, type GraphIndex } from '../graph/cut.js'
 import type { ValueInfoProto } from '../graph/generated/onnx_pb.js'
-import { type OpenAsset, openAsset } from '../store/open-asset.js'
-import { Store } from '../store/store.js'
+import type { OpenAsset } from '../store/open-asset.js'
 import { tokenizerBytes } from '../text/tokenizer-bytes.js'
 import { embed } from './embed.js'
 import { type Generated, generate, type TextFiles } from './generate.js'
 import { Loader } from './load.js'
 import type { LoadedModel } from './loaded-model.js'
+import { openModel } from './open-model.js'
 import { toPlain, toTensor } from './plain-tensor.js'
 import type { Calls, GraphValue, ModelFacts, ModelStats } from './protocol.js'
 import { tensorType } from './tensors.js'
+import { whileArriving } from './while-arriving.js'
 
 interface Hosted {
   readonly model: LoadedModel
@@ -46,11 +47,11 @@ export class Host {
 
   readonly calls: { [Name in keyof Calls]: (args: Parameters<Calls[Name]>[0], context: CallContext) => Promise<ReturnType<Calls[Name]>> } =
     {
-      load: async ({ cidOrPath, store, tokenizer, ...settings }, { onProgress, signal }) => {
-        const asset = await openAsset(cidOrPath, () => Store.open(store))
+      load: async ({ cidOrPath, store, sources, tokenizer, ...settings }, { onProgress, signal }) => {
+        const asset = await openModel(cidOrPath, { store, sources }, signal)
         let model: LoadedModel | undefined
         try {
-          const files = await readTextFiles(asset, tokenizer)
+          const files = await whileArriving(asset.arriving, signal, () => readTextFiles(asset, tokenizer), true)
           const bytes = files.tokenizer ? tokenizerBytes(asset.manifest.files.get('tokenizer.json')!.size) : 0
           model = await this.loader.load(asset, { ...settings, tokenizerBytes: bytes, onProgress, signal })
           const facts = factsOf(model, files)
@@ -111,6 +112,9 @@ export class Host {
         return embed(loaded, files, texts, signal)
       },
       stats: async ({ model }) => statsOf(this.hosted(model)),
+      arrived: async ({ model }, { signal, onProgress }) => {
+        await this.hosted(model).model.asset.arriving?.complete({ signal, onProgress })
+      },
       trace: async ({ model }) => this.hosted(model).model.takeTrace(),
       resident: async ({ model }) => {
         const { model: loaded } = this.hosted(model)
@@ -121,6 +125,7 @@ export class Host {
         if (!hosted) return
         this.models.delete(model)
         hosted.closed = true
+        hosted.model.asset.arriving?.stop()
         for (const stream of [...hosted.streams]) await this.endStream(stream)
         await hosted.model.close()
         await hosted.model.asset.close()
@@ -182,5 +187,6 @@ function describe(index: GraphIndex, { name, type }: ValueInfoProto): GraphValue
 }
 
 function statsOf({ model, tokenizerBytes, stateBytes, tokens }: Hosted): ModelStats {
-  return { engine: model.engine, ...model.exactness, ...model.counters(), tokenizerBytes, stateBytes, tokens }
+  const { fetched: fetchedBytes = 0, missing: missingBytes = 0 } = model.asset.arriving ?? {}
+  return { engine: model.engine, ...model.exactness, ...model.counters(), tokenizerBytes, stateBytes, tokens, fetchedBytes, missingBytes }
 }

@@ -6,6 +6,7 @@ import { divide } from '../engines/native/choose.js'
 import { OnnxEngine } from '../engines/onnx.js'
 import { indexGraph } from '../graph/cut.js'
 import { parseGraph } from '../graph/parse.js'
+import { arrivalOrder } from '../plan/arrival-order.js'
 import { besideTokenizer } from '../plan/too-small.js'
 import { Residency } from '../residency/residency.js'
 import { stateDictOf } from '../store/fragment-headers.js'
@@ -15,6 +16,7 @@ import { NativeModel } from './native-model.js'
 import { PassQueue } from './pass-queue.js'
 import type { LoadSettings } from './settings.js'
 import { StepModel } from './step-model.js'
+import { whileArriving } from './while-arriving.js'
 
 /** Loads models; those in ONNX Runtime share one engine, its thread, and the weights in memory. */
 export class Loader {
@@ -26,6 +28,9 @@ export class Loader {
     if (!main) throw await noGraph(asset)
     const index = indexGraph(parseGraph(await asset.readFile(main, LIMITS.graph)))
     const { memory, map = false } = settings
+    // Nothing can be mapped before it is there.
+    if (map) await asset.arriving?.complete(settings)
+    asset.arriving?.follow(arrivalOrder(index))
     // What is mapped has no budget: all of it is planned as if it stayed, and the system decides what does.
     const tokenizer = map ? 0 : (settings.tokenizerBytes ?? 0)
     const budgetOf = (total: number) => (map ? total : memory === 'auto' ? automatic(total + tokenizer) : memory)
@@ -37,11 +42,11 @@ export class Loader {
         'UNSUPPORTED',
         `Cannot map the weights of ${asset.where}: only the native engine can, and it doesn't run all of this model; load it without map`,
       )
-    return besideTokenizer<LoadedModel>(tokenizer, budgetOf, (budgetOf) =>
+    const load = (budgetOf: (total: number) => number) =>
       native
         ? NativeModel.load(asset, index, native, budgetOf, settings)
-        : StepModel.load(asset, index, division, this.onnx, budgetOf, settings),
-    )
+        : StepModel.load(asset, index, division, this.onnx, budgetOf, settings)
+    return whileArriving(asset.arriving, settings.signal, () => besideTokenizer<LoadedModel>(tokenizer, budgetOf, load), true)
   }
 }
 
@@ -56,6 +61,7 @@ function freeMemory(): number {
 }
 
 async function noGraph(asset: OpenAsset): Promise<AssetError> {
+  if (asset.arriving) return new AssetError('UNSUPPORTED', `Cannot run ${asset.where}: it has no graph`)
   const read: ReadText = async (path) =>
     asset.manifest.files.has(path) ? { bytes: await asset.readFile(path), what: `${path} of ${asset.where}` } : undefined
   const program = await programOf(await readConfig(read), read, await stateDictOf(asset))

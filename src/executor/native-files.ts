@@ -5,7 +5,7 @@ import type { GraphIndex } from '../graph/cut.js'
 import { shown } from '../graph/names.js'
 import type { OpenAsset } from '../store/open-asset.js'
 
-/** The fragments that hold a program's weights, and the checksums of all their pages. */
+/** The fragments that hold a program's weights, and the checksums of all pages of those that are there. */
 export async function openFiles(
   asset: OpenAsset,
   index: GraphIndex,
@@ -23,7 +23,8 @@ export async function openFiles(
         `Cannot run ${asset.where}: its graph looks for ${shown(name)} in ${shown(location)}, where it isn't`,
       )
     if (files.has(location)) continue
-    const sums = await asset.pages(location)
+    const isComing = asset.arriving?.isComing(String(file.cid)) ?? false
+    const sums = isComing ? new Uint32Array(0) : await asset.pages(location)
     files.set(location, { key: String(file.cid), path: asset.pathOf(file), size: file.size, firstSum: pages })
     tables.push(sums)
     pages += sums.length

@@ -17,13 +17,16 @@ import type { Program } from '../engines/native/program.js'
 import { needsOf, specText } from '../engines/native/spec.js'
 import type { GraphIndex } from '../graph/cut.js'
 import type { TilePlan } from '../plan/tiles.js'
+import type { Arriving } from '../store/arriving-asset.js'
 import type { OpenAsset } from '../store/open-asset.js'
 import { physicalCores } from './cores.js'
 import type { WeightCounters } from './counters.js'
 import type { Values } from './feeds.js'
+import { arrivalsOf } from './native-arrivals.js'
 import { nameFiles, openFiles } from './native-files.js'
 import { clockAhead, nativeEvents } from './native-trace.js'
 import type { LoadSettings } from './settings.js'
+import { whileArriving } from './while-arriving.js'
 
 const addon = () => findAddon() as Addon
 const machines = new Map<string, NativeMachine>()
@@ -63,6 +66,7 @@ export class NativeProgram {
     /** how it computes, whatever was asked for */
     readonly exactness: Exactness,
     private readonly named: (error: unknown) => AssetError,
+    private readonly arriving: Arriving | undefined,
   ) {
     this.scaled = new Map([...program.scales].map(([weight, scale]) => [scale, weight]))
   }
@@ -70,15 +74,16 @@ export class NativeProgram {
   /** Reads what stays in memory and begins to stream the rest. @throws AssetError 'BAD_INPUT' | 'CORRUPT' | 'IO' | 'ABORTED' */
   static async open(asset: OpenAsset, index: GraphIndex, program: Program, plan: TilePlan, settings: LoadSettings): Promise<NativeProgram> {
     const { files, sums } = await openFiles(asset, index, program)
+    const arrivals = asset.arriving && arrivalsOf(asset.arriving, [...files.values()])
     const { signal, map, kvCache } = settings
     const named = (error: unknown) => nativeError(error, (message) => nameFiles(message, files, asset.where))
     try {
       const model = await withAbort(signal, (abort) =>
-        machineOf(settings).open(specText(index, program, plan, files, settings), sums, abort),
+        machineOf(settings).open(specText(index, program, plan, files, settings), sums, abort, arrivals),
       )
       const exactness: Exactness = { precision: model.fast ? 'fast' : 'exact', kvCache }
       const kept = map ? mapped(plan, needsOf(index, program).vectorBytes) : plan
-      return new NativeProgram(program, kept, model, [...files.keys()], exactness, named)
+      return new NativeProgram(program, kept, model, [...files.keys()], exactness, named, asset.arriving)
     } catch (error) {
       throw named(error)
     }
@@ -94,10 +99,12 @@ export class NativeProgram {
     const inputs = [...feeds].map(([name, tensor]) => toNative(name, tensor))
     const started = performance.now()
     try {
-      const outputs = await withAbort(signal, (abort) => this.model.run(segment, inputs, sessions, logits, abort, into))
+      const outputs = await whileArriving(this.arriving, signal, () =>
+        withAbort(signal, (abort) => this.model.run(segment, inputs, sessions, logits, abort, into)),
+      )
       return new Map(outputs.map((tensor) => [tensor.name, fromNative(tensor)]))
     } catch (error) {
-      throw this.named(error)
+      throw error === this.arriving?.failure ? error : this.named(error)
     } finally {
       this.runMs += performance.now() - started
       this.runs += 1

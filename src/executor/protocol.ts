@@ -35,12 +35,15 @@ export interface ModelStats extends WeightCounters {
   readonly tokenizerBytes: number
   /** tokens generated */
   readonly tokens: number
+  /** bytes of the asset's files that came from sources, and that are still to come; 0 for one that was there */
+  readonly fetchedBytes: number
+  readonly missingBytes: number
 }
 
 /** What the calling thread may ask the worker; each call carries the id of its answer. */
 export interface Calls {
   load(
-    args: { cidOrPath: string; store: string | undefined; tokenizer: boolean } & Omit<
+    args: { cidOrPath: string; store: string | undefined; sources: readonly string[] | undefined; tokenizer: boolean } & Omit<
       LoadSettings,
       'onProgress' | 'signal' | 'tokenizerBytes'
     >,
@@ -54,6 +57,7 @@ export interface Calls {
   endGenerate(args: { stream: number }): void
   embed(args: { model: number; texts: readonly string[] }): Float32Array[]
   stats(args: { model: number }): ModelStats
+  arrived(args: { model: number }): void
   trace(args: { model: number }): TraceEvents
   resident(args: { model: number }): string[]
   close(args: { model: number }): void

@@ -22,6 +22,7 @@ import type { LoadSettings } from './settings.js'
 import { StepSession } from './step-session.js'
 import { elementSize, tensorOver } from './tensors.js'
 import { WeightFiles } from './weight-files.js'
+import { whileArriving } from './while-arriving.js'
 
 /** What all models share that ONNX Runtime computes, wholly or in part. */
 export interface OnnxParts {
@@ -96,7 +97,7 @@ export class StepModel implements LoadedModel {
   }
 
   forward(given: Values, options: PassOptions): Promise<Values> {
-    return this.queue.run(() => this.pass(() => completeFeeds(this.index, given), options))
+    return this.queue.run(() => this.whilePassing(() => completeFeeds(this.index, given), options))
   }
 
   session(): Session {
@@ -104,7 +105,7 @@ export class StepModel implements LoadedModel {
     const native = this.native?.session()
     const sessions = native ? [native] : []
     return new StepSession(native, (given, past, logits, options) =>
-      this.queue.run(() => this.pass(() => completeFeeds(index, given, past), { ...options, sessions, logits })),
+      this.queue.run(() => this.whilePassing(() => completeFeeds(index, given, past), { ...options, sessions, logits })),
     )
   }
 
@@ -129,6 +130,10 @@ export class StepModel implements LoadedModel {
     const native = this.native?.takeTrace() ?? { events: [], leftOut: 0 }
     const segments = native.events.filter(({ lane }) => lane !== 'pass')
     return { events: [...own.events, ...segments], leftOut: own.leftOut + native.leftOut }
+  }
+
+  private whilePassing(feeds: () => Values, options: RunOptions): Promise<Values> {
+    return whileArriving(this.asset.arriving, options.signal, () => this.pass(feeds, options))
   }
 
   private async pass(feeds: () => Values, options: RunOptions): Promise<Values> {

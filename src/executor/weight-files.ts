@@ -43,7 +43,7 @@ export class WeightFiles {
   }
 }
 
-async function readChunks(file: FragmentFile, target: Uint8Array, offset: number): Promise<number> {
+async function readChunks(file: Pick<FragmentFile, 'read'>, target: Uint8Array, offset: number): Promise<number> {
   let next = 0
   let pages = 0
   const lane = async () => {

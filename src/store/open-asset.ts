@@ -7,6 +7,7 @@ import { isCid, parseCid } from '../core/cid.js'
 import { AssetError } from '../core/errors.js'
 import { LEAF, LIMITS } from '../core/limits.js'
 import { readSmallFile, withFile } from '../core/read.js'
+import type { Arriving } from './arriving-asset.js'
 import { describeManifest, manifestFileOf } from './entry.js'
 import { FragmentFile } from './fragment-file.js'
 import type { Store } from './store.js'
@@ -27,15 +28,17 @@ export interface OpenAsset extends AsyncDisposable {
   /** a whole file of at most `limit` bytes, verified against its CID */
   readFile(path: string, limit?: number): Promise<Uint8Array<ArrayBuffer>>
   /** a file for reading by ranges, every page verified */
-  open(path: string): Promise<FragmentFile>
+  open(path: string): Promise<Pick<FragmentFile, 'read' | 'close'>>
   /** the checksums of a file's pages; where there are none beside it, it is verified against its CID first */
   pages(path: string): Promise<Uint32Array>
+  /** its files that are not there yet, where it arrives */
+  readonly arriving?: Arriving
   /** lets go of it: until then no process removes it from its store */
   close(): Promise<void>
 }
 
 /** What is known of an asset without reading its files. */
-type Facts = Omit<OpenAsset, 'readFile' | 'open' | 'pages' | typeof Symbol.asyncDispose>
+export type AssetFacts = Omit<OpenAsset, 'readFile' | 'open' | 'pages' | typeof Symbol.asyncDispose>
 
 /**
  * Opens an asset by CID from the store, or by the path of an asset folder. Close it when done.
@@ -58,7 +61,7 @@ async function openStored(cid: string, store: Store): Promise<OpenAsset> {
   try {
     const { manifest, manifestFile } = await store.describe(cid)
     const pathOf = (file: AssetFile) => store.layout.file(String(file.cid))
-    return reader({ cid, manifest, manifestFile, where: cid, store, pathOf, close })
+    return assetReader({ cid, manifest, manifestFile, where: cid, store, pathOf, close })
   } catch (error) {
     await close()
     throw error
@@ -75,7 +78,7 @@ async function openFolder(folder: string): Promise<OpenAsset> {
     )
   })
   const { cid, manifest, manifestFile } = await describeManifest(bytes, await manifestFileOf(bytes), join(folder, MANIFEST))
-  return reader({
+  return assetReader({
     cid: String(cid),
     manifest,
     manifestFile,
@@ -86,7 +89,8 @@ async function openFolder(folder: string): Promise<OpenAsset> {
   })
 }
 
-function reader(asset: Facts): OpenAsset {
+/** Reads the files of an asset, each verified. */
+export function assetReader(asset: AssetFacts): OpenAsset {
   const fileAt = (path: string): AssetFile => {
     const file = asset.manifest.files.get(path)
     if (!file) throw new AssetError('MISSING', `Cannot read ${path} of ${asset.where}: the asset has no such file`)
@@ -127,7 +131,7 @@ function reader(asset: Facts): OpenAsset {
  * What is known of a file's bytes: what was kept beside it, else hashed now.
  * @throws AssetError 'CORRUPT' where it is hashed and is not what its CID says, 'NOT_FOUND' | 'IO'
  */
-export async function sumsOfFile(asset: Pick<OpenAsset, 'store' | 'pathOf' | 'where'>, file: AssetFile): Promise<FileSums> {
+export async function sumsOfFile(asset: Pick<AssetFacts, 'store' | 'pathOf' | 'where'>, file: AssetFile): Promise<FileSums> {
   const kept = await asset.store?.sums(String(file.cid), file.size)
   if (kept) return kept
   return withFile(asset.pathOf(file), `${file.path} of ${asset.where}`, async (handle) => {

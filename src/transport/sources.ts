@@ -104,7 +104,7 @@ function listed(text: string): string[] {
     .filter((part) => part !== '')
 }
 
-/** The sources that MODULE_ASSETS_SOURCES names, separated by commas. @throws AssetError 'BAD_USAGE' */
+/** Brokers for the sources that MODULE_ASSETS_SOURCES names, separated by commas. @throws AssetError 'BAD_USAGE' */
 export function defaultSources(env: NodeJS.ProcessEnv = process.env): Broker[] {
   return sourcesOf(listed(env.MODULE_ASSETS_SOURCES ?? ''))
 }
@@ -113,7 +113,7 @@ export function defaultSources(env: NodeJS.ProcessEnv = process.env): Broker[] {
  * The sources of an asset: those given, else where it may be had as noted in the store, then those of MODULE_ASSETS_SOURCES.
  * @throws AssetError 'BAD_USAGE' for one that can't be used; 'CORRUPT' | 'IO' where the notes can't be read
  */
-export async function sourcesFor(cid: string, store: Store, given: readonly string[] = []): Promise<Broker[]> {
-  if (given.length > 0) return sourcesOf(given)
+export async function sourcesFor(cid: string, store: Store, given?: readonly string[]): Promise<Broker[]> {
+  if (given) return sourcesOf(given)
   return [...sourcesOf(await store.locations(cid)), ...defaultSources()]
 }

@@ -1,5 +1,6 @@
 //! Bindings of the native engine: values, errors and threads are translated here, nothing is computed.
 
+mod arrivals;
 mod convert;
 mod model;
 mod session;

@@ -5,12 +5,14 @@ use std::time::Duration;
 use masset_core::kernels::{Isa, Machine, Precision};
 use masset_core::model::{self, Model, ModelStats, Spec};
 use masset_core::program::Value;
+use masset_core::reading;
 use masset_core::trace::Taken;
 use masset_core::{Code, Error, Result};
 use napi::bindgen_prelude::{AsyncTask, Float32Array, Float64Array, Uint32Array, Uint8Array};
 use napi::{Env, Task};
 use napi_derive::napi;
 
+use crate::arrivals::Arrivals;
 use crate::convert::{guarded, named, thrown, value_of, NamedTensor};
 use crate::session::{lock, NativeSession, Place};
 
@@ -201,14 +203,16 @@ impl NativeMachine {
         })
     }
 
-    /// Opens a model: `plan` is the JSON of masset_core::model::Spec, `sums` the checksums of all pages of its files.
+    /// Opens a model: `plan` is the JSON of masset_core::model::Spec, `sums` the checksums of all pages of its files
+    /// that are there. Given `arrivals`, it opens and runs while its files arrive.
     #[napi(ts_return_type = "Promise<NativeModel>")]
-    pub fn open(&self, plan: String, sums: Uint32Array, abort: &Abort) -> AsyncTask<Open> {
+    pub fn open(&self, plan: String, sums: Uint32Array, abort: &Abort, arrivals: Option<&Arrivals>) -> AsyncTask<Open> {
         AsyncTask::new(Open {
             machine: self.0.clone(),
             plan,
             sums: sums.to_vec(),
             abort: abort.0.clone(),
+            arrivals: arrivals.map(|arrivals| arrivals.0.clone()),
         })
     }
 }
@@ -218,6 +222,7 @@ pub struct Open {
     plan: String,
     sums: Vec<u32>,
     abort: Arc<AtomicBool>,
+    arrivals: Option<Arc<reading::Arrivals>>,
 }
 
 impl Task for Open {
@@ -226,7 +231,14 @@ impl Task for Open {
 
     fn compute(&mut self) -> napi::Result<Model> {
         let sums = std::mem::take(&mut self.sums);
-        guarded(|| Model::open(Spec::from_json(&self.plan)?, sums, self.machine.clone(), &self.abort))
+        let machine = self.machine.clone();
+        guarded(|| {
+            let spec = Spec::from_json(&self.plan)?;
+            match self.arrivals.take() {
+                None => Model::open(spec, sums, machine, &self.abort),
+                Some(arrivals) => Model::open_arriving(spec, sums, machine, &self.abort, arrivals),
+            }
+        })
     }
 
     fn resolve(&mut self, _: Env, model: Model) -> napi::Result<NativeModel> {

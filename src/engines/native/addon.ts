@@ -67,15 +67,34 @@ export interface OpenedModel {
   close(): void
 }
 
+/** The files of a model that still arrive, counted as in its plan. */
+export interface NativeArrivals {
+  /** a file has a place, of its full size */
+  begin(file: number, path: string): void
+  /** a leaf is there, verified; `sums` are the checksums of its pages */
+  arrive(file: number, leaf: number, sums: Uint32Array): void
+  /** all of a file is there, and where the plan says */
+  finish(file: number): void
+  /** what somebody began to wait for since this was asked: file, leaf, file, leaf */
+  takeWanted(): number[]
+  /** whoever waits fails with this */
+  fail(why: string): void
+  resume(): void
+}
+
 /** Threads and an instruction set. */
 export interface NativeMachine {
   /** with `map` what the plan pins lies in mapped files */
-  open(plan: string, sums: Uint32Array, abort: NativeAbort): Promise<OpenedModel>
+  open(plan: string, sums: Uint32Array, abort: NativeAbort, arrivals?: NativeArrivals): Promise<OpenedModel>
 }
 
 /** What the addon exports. */
 export interface Addon {
   readonly Abort: new () => NativeAbort
+  /** of each file its bytes where it arrives, and -1 where it is there */
+  readonly Arrivals: new (
+    sizes: readonly number[],
+  ) => NativeArrivals
   readonly NativeMachine: new (threads: number, instructionSet?: string) => NativeMachine
   instructionSets(): string[]
   clockMs(): number

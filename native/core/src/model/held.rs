@@ -29,6 +29,12 @@ impl Held {
         self.matrix.tile(rows.len(), bytes)
     }
 
+    /// The pinned tile that a row is in, if it is in one that can be used at once.
+    pub fn pinned_tile(&self, row: usize) -> Option<&Placed> {
+        let tile = self.matrix.pinned_tile(row)?;
+        tile.pinned.is_some_and(|part| self.tiles.has(part)).then_some(tile)
+    }
+
     /// Rows of a pinned tile, with their scales.
     pub fn pinned_rows(&self, tile: &Placed, rows: Range<usize>) -> Result<RowBytes<'_>> {
         self.with_scales(rows.clone(), self.tiles.rows(&self.matrix, tile, rows)?)
@@ -38,7 +44,7 @@ impl Held {
     pub fn with_scales<'a>(&'a self, rows: Range<usize>, bytes: RowBytes<'a>) -> Result<RowBytes<'a>> {
         let Some(scales) = &self.scales else { return Ok(bytes) };
         let size = self.matrix.scale_bytes();
-        let scales = scales.bytes(rows.start * size..rows.end * size)?;
+        let scales = &scales.part(0)?[rows.start * size..rows.end * size];
         Ok(RowBytes { scales, ..bytes })
     }
 }

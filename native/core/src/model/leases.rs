@@ -19,9 +19,9 @@ const HIT: Duration = Duration::from_micros(50);
 pub struct Leases {
     /// tensor bytes read for it
     pub bytes: u64,
-    /// streamed tiles that were there
+    /// tiles that were not in memory, and were there when they were needed
     pub hits: u64,
-    /// streamed tiles that were waited for
+    /// those that were waited for
     pub waits: u64,
     /// nanoseconds waited
     pub waited: u64,
@@ -42,6 +42,7 @@ impl Weights {
     ) -> Result<()> {
         let Place { node, tile: mut next } = place;
         let held = self.matrix(weight)?;
+        self.fill_scales(held, abort)?;
         let mut compute = |run: &[(&Placed, Option<Lease>)]| -> Result<()> {
             let Some(&(first, _)) = run.first() else { return Ok(()) };
             let tiles = run.iter().map(|(tile, lease)| held.tile(tile, lease.as_ref()));
@@ -52,7 +53,11 @@ impl Weights {
         let mut run: Vec<(&Placed, Option<Lease>)> = Vec::new();
         let mut leased = 0;
         for tile in &held.matrix.tiles {
-            if tile.pinned.is_some() {
+            if let Some(pin) = tile.pinned {
+                self.fill_tile(held, node, pin, abort, || {
+                    leased = 0;
+                    compute(&std::mem::take(&mut run))
+                })?;
                 run.push((tile, None));
                 continue;
             }
@@ -82,8 +87,14 @@ impl Weights {
             waited = began.elapsed();
             self.seen(node, || machine.pool().run(count, task))
         })?;
+        self.count(|leases| leases.bytes += lease.bytes() as u64);
+        self.waited(node, began, waited);
+        Ok(lease)
+    }
+
+    /// Counts, and records where that is wanted, how long computing waited for a tile.
+    pub(super) fn waited(&self, node: usize, began: Instant, waited: Duration) {
         self.count(|leases| {
-            leases.bytes += lease.bytes() as u64;
             if waited < HIT {
                 leases.hits += 1;
             } else {
@@ -94,7 +105,6 @@ impl Weights {
         if let (true, Some(recorder)) = (waited >= HIT, &self.recorder) {
             recorder.record_for(Lane::Wait, node, began, waited, 0);
         }
-        Ok(lease)
     }
 
     /// Computes something of a node, which is recorded where that is wanted.

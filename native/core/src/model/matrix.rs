@@ -13,6 +13,8 @@ pub(crate) struct Matrix {
     pub row_bytes: usize,
     pub scales: Option<Scales>,
     pub tiles: Vec<Placed>,
+    /// of each pinned tile, its number and where it is in pinned memory
+    pub pins: Vec<(usize, Range<usize>)>,
 }
 
 /// The scales of a matrix of whole numbers, a row of them for each of its rows.
@@ -31,10 +33,10 @@ pub(crate) struct RowBytes<'a> {
     pub scales: &'a [u8],
 }
 
-/// A tile: its rows, and where they are in pinned memory, unless it is streamed.
+/// A tile: its rows, and which part of pinned memory they are, unless it is streamed.
 pub(crate) struct Placed {
     pub rows: Range<usize>,
-    pub pinned: Option<Range<usize>>,
+    pub pinned: Option<usize>,
 }
 
 impl Dtype {
@@ -109,14 +111,18 @@ impl Matrix {
         let all_bytes = all_bytes.filter(|&bytes| bytes > 0 && rows > 0 && rows.checked_mul(bytes).is_some());
         let all_bytes = all_bytes.ok_or_else(|| refuse("it is empty or too large"))?;
         let mut placed = Vec::with_capacity(tiles.len());
-        let (mut first, mut end) = (0usize, 0);
-        for tile in tiles {
+        let mut pins: Vec<(usize, Range<usize>)> = Vec::new();
+        let mut first = 0usize;
+        for (number, tile) in tiles.iter().enumerate() {
             let last = first
                 .checked_add(tile.rows)
                 .filter(|&last| last <= rows && tile.rows > 0)
                 .ok_or_else(|| refuse("its tiles do not fit"))?;
-            let pinned = tile.pinned.then(|| place(end, tile.rows * all_bytes));
-            end = pinned.as_ref().map_or(end, |range| range.end);
+            let pinned = tile.pinned.then_some(pins.len());
+            if tile.pinned {
+                let end = pins.last().map_or(0, |(_, range)| range.end);
+                pins.push((number, place(end, tile.rows * all_bytes)));
+            }
             placed.push(Placed { rows: first..last, pinned });
             first = last;
         }
@@ -130,6 +136,7 @@ impl Matrix {
             row_bytes,
             scales,
             tiles: placed,
+            pins,
         })
     }
 

@@ -4,10 +4,12 @@
 //! stream goes through all of them and reads ahead from one into the next, around the end of the pass too.
 
 mod check;
+mod filling;
 mod held;
 mod leases;
 mod mapped;
 mod matrix;
+mod parts;
 mod pinned;
 mod products;
 mod run;
@@ -26,7 +28,7 @@ use std::time::Instant;
 
 use crate::kernels::{self, Machine, Precision};
 use crate::program::Value;
-use crate::reading::{Disk, Stream, System};
+use crate::reading::{Arrivals, Disk, Stream, System};
 use crate::trace::{Lane, Taken};
 use crate::{Code, Error, Result};
 use check::check;
@@ -80,12 +82,28 @@ impl Model {
     /// # Errors
     /// `BadInput` for a plan that cannot be; `Io`, `Corrupt`, `Aborted`.
     pub fn open(spec: Spec, sums: Vec<u32>, machine: Arc<Machine>, abort: &AtomicBool) -> Result<Self> {
-        Self::open_on(spec, sums, machine, abort, Box::new(System))
+        Self::open_on(spec, sums, machine, abort, None, Box::new(System))
     }
 
-    fn open_on(spec: Spec, sums: Vec<u32>, machine: Arc<Machine>, abort: &AtomicBool, disk: Box<dyn Disk>) -> Result<Self> {
+    /// As `open`, while some of its files still arrive: waits for its small tensors alone. What stays in memory is read when a
+    /// pass first needs it; passes wait for what they need.
+    ///
+    /// # Errors
+    /// As `open`, and why something does not arrive.
+    pub fn open_arriving(spec: Spec, sums: Vec<u32>, machine: Arc<Machine>, abort: &AtomicBool, arrivals: Arc<Arrivals>) -> Result<Self> {
+        Self::open_on(spec, sums, machine, abort, Some(arrivals), Box::new(System))
+    }
+
+    fn open_on(
+        spec: Spec,
+        sums: Vec<u32>,
+        machine: Arc<Machine>,
+        abort: &AtomicBool,
+        arrivals: Option<Arc<Arrivals>>,
+        disk: Box<dyn Disk>,
+    ) -> Result<Self> {
         let last_use = spec.segments.iter().map(|segment| check(segment, &spec)).collect::<Result<_>>()?;
-        let weights = Weights::open(&spec, sums, &machine, abort, disk)?;
+        let weights = Weights::open(&spec, sums, &machine, abort, arrivals, disk)?;
         Ok(Self {
             spec,
             machine,
@@ -197,6 +215,9 @@ impl Model {
 
     /// Ends reading; a pass that is under way fails.
     pub fn close(&self) {
+        if let Some(arrivals) = self.weights.reader().arrivals() {
+            arrivals.close();
+        }
         if let Some(stream) = self.weights.stream() {
             stream.close();
         }

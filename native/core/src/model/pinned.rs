@@ -4,17 +4,18 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::mapped::Mapped;
 use super::matrix::{Matrix, Placed, RowBytes};
+use super::parts::Parts;
 use super::spec::Rows;
-use crate::reading::Region;
 use crate::{Code, Error, Result};
 
 /// Pinned tiles begin on a cache line.
 const LINE: usize = 64;
 
-/// The pinned tiles of one matrix: in memory, where models with the same content and tiles share them, or in mapped files.
+/// The pinned tiles of one matrix: in memory, where models with the same content and tiles share them and whoever first needs
+/// one fills it, or in mapped files.
 pub(crate) enum Pinned {
     None,
-    Memory(Region),
+    Memory(Parts),
     Mapped(Mapped),
 }
 
@@ -33,24 +34,21 @@ pub(crate) struct Key {
 static SHARED: Mutex<Option<HashMap<Key, Weak<Pinned>>>> = Mutex::new(None);
 
 impl Pinned {
-    /// Those that another model holds, or new ones that `fill` reads into memory of `length` bytes.
-    pub fn find(key: &Key, length: usize, fill: impl FnOnce(&mut [u8]) -> Result<()>) -> Result<Arc<Self>> {
+    /// Those that another model holds, or new ones at `places`, which are to be filled.
+    pub fn find(key: &Key, places: Vec<Range<usize>>) -> Result<Arc<Self>> {
         if let Some(found) = with_shared(|shared| shared.get(key).and_then(Weak::upgrade)) {
-            if matches!(&*found, Self::Memory(region) if region.bytes().len() < length) {
+            if matches!(&*found, Self::Memory(parts) if !parts.is_laid_out_as(&places)) {
                 return Err(Error::new(
                     Code::Engine,
-                    "Cannot share what another model has pinned: it is of another size",
+                    "Cannot share what another model has pinned: it is laid out in another way",
                 ));
             }
             return Ok(found);
         }
-        let mut held = Self::None;
-        if length > 0 {
-            let mut region = Region::new(length, 1)?;
-            fill(&mut region.bytes_mut()[..length])?;
-            held = Self::Memory(region);
-        }
-        let made = Arc::new(held);
+        let made = Arc::new(match places.is_empty() {
+            true => Self::None,
+            false => Self::Memory(Parts::new(places)?),
+        });
         with_shared(|shared| {
             shared.retain(|_, held| held.strong_count() > 0);
             shared.insert(key.clone(), Arc::downgrade(&made));
@@ -58,20 +56,30 @@ impl Pinned {
         Ok(made)
     }
 
-    /// Bytes that are in memory.
-    pub fn bytes(&self, range: Range<usize>) -> Result<&[u8]> {
+    /// A part that is in memory.
+    pub fn part(&self, part: usize) -> Result<&[u8]> {
         match self {
-            Self::Memory(region) => Ok(&region.bytes()[range]),
+            Self::Memory(parts) => parts.get(part).ok_or_else(missing),
             _ => Err(missing()),
         }
     }
 
-    /// The bytes of `rows` of a matrix, out of a tile of it that is pinned at `tile.pinned`.
+    /// True for a part that can be used at once.
+    pub fn has(&self, part: usize) -> bool {
+        match self {
+            Self::None => false,
+            Self::Memory(parts) => parts.get(part).is_some(),
+            Self::Mapped(_) => true,
+        }
+    }
+
+    /// The bytes of `rows` of a matrix, out of a tile of it that is pinned.
     pub fn rows<'a>(&'a self, matrix: &Matrix, tile: &Placed, rows: Range<usize>) -> Result<RowBytes<'a>> {
         match self {
             Self::None => Err(missing()),
-            Self::Memory(region) => {
-                let all = matrix.split(tile.rows.len(), &region.bytes()[tile.pinned.clone().ok_or_else(missing)?]);
+            Self::Memory(parts) => {
+                let bytes = tile.pinned.and_then(|part| parts.get(part)).ok_or_else(missing)?;
+                let all = matrix.split(tile.rows.len(), bytes);
                 let first = rows.start - tile.rows.start;
                 let part = |bytes: &'a [u8], size: usize| &bytes[first * size..][..rows.len() * size];
                 Ok(RowBytes {

@@ -11,13 +11,14 @@ impl Weights {
     /// Rows of a weight by their ids as float32 (ids, width); each row is read once, all in parallel.
     pub fn rows(&self, machine: &Machine, weight: usize, ids: &[i64], abort: &AtomicBool) -> Result<Vec<f32>> {
         let held = self.matrix(weight)?;
+        self.fill_scales(held, abort)?;
         let matrix = &held.matrix;
         let row_of = |&id: &i64| {
             let row = usize::try_from(id).ok().filter(|&row| row < matrix.rows);
             row.ok_or_else(|| Error::bad(format!("Cannot take row {id} of a table of {}", matrix.rows)))
         };
         let rows = ids.iter().map(row_of).collect::<Result<Vec<_>>>()?;
-        let mut absent: Vec<usize> = rows.iter().copied().filter(|&row| matrix.pinned_tile(row).is_none()).collect();
+        let mut absent: Vec<usize> = rows.iter().copied().filter(|&row| held.pinned_tile(row).is_none()).collect();
         absent.sort_unstable();
         absent.dedup();
         let mut bytes = vec![0; elements(&[absent.len(), matrix.whole_row()])?];
@@ -36,7 +37,7 @@ impl Weights {
             let found = absent
                 .binary_search(&row)
                 .map(|at| matrix.split(1, &bytes[at * matrix.whole_row()..][..matrix.whole_row()]));
-            let stored = match (found, matrix.pinned_tile(row)) {
+            let stored = match (found, held.pinned_tile(row)) {
                 (Ok(read), _) => held.with_scales(row..row + 1, read)?,
                 (_, Some(tile)) => held.pinned_rows(tile, row..row + 1)?,
                 _ => return Err(Error::new(Code::Engine, "Cannot take a row: it was not read")),

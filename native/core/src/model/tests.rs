@@ -1,3 +1,4 @@
+mod arriving;
 mod blocks;
 mod segments;
 mod survival;

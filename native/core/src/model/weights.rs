@@ -3,14 +3,14 @@ use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
+use super::filling::{pins, scales_apart};
 use super::held::Held;
 use super::leases::Leases;
 use super::matrix::Matrix;
-use super::pinned::{Key, Pinned};
-use super::spec::{Rows, Spec, Stored, Weight};
+use super::spec::{Spec, Stored};
 use crate::kernels::{self, Machine, Precision, Tile};
 use crate::program::{elements, Op, Tensor};
-use crate::reading::{Disk, FileSpec, Read, Reader, Region, Stream, DEFAULT_OPEN_FILES, DEFAULT_THREADS, PAGE};
+use crate::reading::{Arrivals, Disk, FileSpec, Read, Reader, Region, Stream, DEFAULT_OPEN_FILES, DEFAULT_THREADS, PAGE};
 use crate::trace::{Recorder, MOST_EVENTS};
 use crate::{Error, Result};
 
@@ -39,18 +39,26 @@ pub struct Place {
 }
 
 impl Weights {
-    /// Reads what stays in memory from `disk`, and begins to stream the rest.
+    /// Reads what stays in memory from `disk`, and begins to stream the rest; with `arrivals`, of the former only vectors are read.
     ///
     /// # Errors
     /// `BadInput` for a plan that cannot be, `Io`, `Corrupt`, `Aborted`.
-    pub fn open(spec: &Spec, sums: Vec<u32>, machine: &Machine, abort: &AtomicBool, disk: Box<dyn Disk>) -> Result<Self> {
+    pub fn open(
+        spec: &Spec,
+        sums: Vec<u32>,
+        machine: &Machine,
+        abort: &AtomicBool,
+        arrivals: Option<Arc<Arrivals>>,
+        disk: Box<dyn Disk>,
+    ) -> Result<Self> {
+        let early = arrivals.is_some();
         let files = spec.files.iter().map(|file| FileSpec {
             path: file.path.clone().into(),
             size: file.size,
         });
         let recorder = spec.trace.then(|| Arc::new(Recorder::new(MOST_EVENTS)));
         let reader = Reader::on(files.collect(), Some(sums), DEFAULT_OPEN_FILES, disk)?;
-        let reader = Arc::new(reader.recorded(recorder.clone()));
+        let reader = Arc::new(reader.recorded(recorder.clone()).arriving(arrivals)?);
         let mut weights = Self {
             firsts: spec.files.iter().map(|file| file.first_sum).collect(),
             vectors: Vec::with_capacity(spec.vectors.len()),
@@ -71,10 +79,15 @@ impl Weights {
             let matrix = Matrix::new(weight)?;
             let tiles = match spec.map {
                 true => weights.map(weight, &mut maps)?,
-                false => weights.pin(&matrix, weight, spec, abort)?,
+                false => pins(&matrix, weight, spec)?,
             };
-            let scales = weights.pin_scales(&matrix, spec, abort)?;
-            weights.matrices.push(Held { matrix, tiles, scales });
+            let scales = scales_apart(&matrix, spec)?;
+            let held = Held { matrix, tiles, scales };
+            if !early {
+                weights.fill_tiles(&held, 0..held.matrix.pins.len(), abort)?;
+                weights.fill_scales(&held, abort)?;
+            }
+            weights.matrices.push(held);
         }
         weights.start(spec)?;
         Ok(weights)
@@ -119,63 +132,6 @@ impl Weights {
             kernels::gather(machine, &tile, &[0], &mut data)?;
         }
         Tensor::new(stored.dims.clone(), data)
-    }
-
-    /// The pinned tiles of a matrix, read unless another model holds them.
-    fn pin(&self, matrix: &Matrix, weight: &Weight, spec: &Spec, abort: &AtomicBool) -> Result<Arc<Pinned>> {
-        let place = |stored: &Stored| Ok((spec.content(stored)?, stored.offset));
-        let beside = weight.scales.as_ref().filter(|_| matrix.scales_beside() > 0);
-        let scales: Option<Result<_>> = beside.map(place);
-        let key = Key {
-            content: spec.content(&weight.stored)?,
-            offset: weight.stored.offset,
-            row_bytes: matrix.whole_row(),
-            scales: scales.transpose()?,
-            tiles: weight.tiles.clone(),
-        };
-        let ranges = || matrix.tiles.iter().filter_map(|tile| tile.pinned.clone());
-        Pinned::find(&key, ranges().next_back().map_or(0, |range| range.end), |bytes| {
-            let (mut rest, mut at) = (bytes, 0);
-            let (mut reads, mut places) = (Vec::new(), Vec::new());
-            for tile in &matrix.tiles {
-                let Some(range) = &tile.pinned else { continue };
-                let (mut place, after) = rest[range.start - at..].split_at_mut(range.len());
-                (rest, at) = (after, range.end);
-                for read in self.read_rows(matrix, &tile.rows)? {
-                    let (own, others) = place.split_at_mut(read.length);
-                    place = others;
-                    places.push(own);
-                    reads.push(read);
-                }
-            }
-            self.reader.read_now(&reads, &mut places, Some(abort))?;
-            self.count(|leases| leases.bytes += reads.iter().map(|read| read.length as u64).sum::<u64>());
-            Ok(())
-        })
-    }
-
-    /// All scales of a matrix whose tiles are without them.
-    fn pin_scales(&self, matrix: &Matrix, spec: &Spec, abort: &AtomicBool) -> Result<Option<Arc<Pinned>>> {
-        let Some(scales) = matrix.scales.as_ref().filter(|scales| scales.apart) else {
-            return Ok(None);
-        };
-        let key = Key {
-            content: spec.content(&scales.stored)?,
-            offset: scales.stored.offset,
-            row_bytes: scales.row_bytes,
-            scales: None,
-            tiles: vec![Rows {
-                rows: matrix.rows,
-                pinned: true,
-            }],
-        };
-        let pinned = Pinned::find(&key, matrix.rows * scales.row_bytes, |bytes| {
-            let read = self.read(&scales.stored, 0, bytes.len())?;
-            self.reader.read_now(&[read], &mut [bytes], Some(abort))?;
-            self.count(|leases| leases.bytes += read.length as u64);
-            Ok(())
-        });
-        Ok(Some(pinned?))
     }
 
     /// The reads for some rows of a matrix: of its weights, and of the scales that are with them.

@@ -1,12 +1,14 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use memmap2::Mmap;
 
 use super::access::{Access, FileSpec};
+use super::arrivals::Arrivals;
 use super::clock::Clock;
 use super::disk::Disk;
 use super::span::Span;
@@ -21,6 +23,7 @@ pub(crate) struct Files {
     most: usize,
     open: Mutex<OpenFiles>,
     disk: Box<dyn Disk>,
+    arrivals: Option<Arc<Arrivals>>,
 }
 
 #[derive(Default)]
@@ -32,6 +35,8 @@ struct OpenFiles {
 pub(crate) struct OpenFile {
     file: File,
     pub access: Access,
+    /// opened before all of it was there
+    early: bool,
 }
 
 impl Files {
@@ -50,7 +55,25 @@ impl Files {
             most,
             open: Mutex::default(),
             disk,
+            arrivals: None,
         })
+    }
+
+    /// Opens files that arrive where they lie meanwhile.
+    pub fn await_arrivals(&mut self, arrivals: Option<Arc<Arrivals>>) -> Result<()> {
+        if let Some(arrivals) = &arrivals {
+            let mut sizes = arrivals.sizes();
+            let fits = |spec: &FileSpec| sizes.next().is_some_and(|size| size.is_none_or(|size| size == spec.size));
+            if !self.specs.iter().all(fits) || sizes.next().is_some() {
+                return Err(Error::bad("Cannot wait for files: they are not those that arrive"));
+            }
+        }
+        self.arrivals = arrivals;
+        Ok(())
+    }
+
+    pub fn arrivals(&self) -> Option<&Arrivals> {
+        self.arrivals.as_deref()
     }
 
     pub fn specs(&self) -> &[FileSpec] {
@@ -73,13 +96,16 @@ impl Files {
 
     /// The open file of an index that exists.
     pub fn open(&self, index: usize) -> Result<Arc<OpenFile>> {
-        if let Some(file) = lock(&self.open).get(index) {
+        let place = self.arrivals().and_then(|arrivals| arrivals.place(index));
+        let usable = |file: &Arc<OpenFile>| !file.early || place.is_some();
+        if let Some(file) = lock(&self.open).get(index).filter(usable) {
             return Ok(file);
         }
         // outside the lock: other threads can read meanwhile. Two may open the same file; the second is closed again
-        let opened = Arc::new(self.open_anew(index)?);
+        let early = place.as_ref().map_or(Ok(None), |path| self.open_early(index, path))?;
+        let opened = Arc::new(early.map_or_else(|| self.open_anew(index), Ok)?);
         let mut open = lock(&self.open);
-        if let Some(file) = open.get(index) {
+        if let Some(file) = open.get(index).filter(usable) {
             return Ok(file);
         }
         open.make_room(self.most);
@@ -87,6 +113,23 @@ impl Files {
         let uses = open.uses;
         open.by_index.insert(index, (opened.clone(), uses));
         Ok(opened)
+    }
+
+    /// Opens a file where it lies while it arrives, for reads of what was just written; `None` where it has its place by now.
+    fn open_early(&self, index: usize, path: &Path) -> Result<Option<OpenFile>> {
+        let file = match self.disk.open(path, Access::Buffered) {
+            Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other.map_err(|why| {
+                let what = self.specs[index].path.display();
+                Error::new(Code::Io, format!("Cannot open {what} while it arrives: {why}"))
+            })?,
+        };
+        self.check(index, &file)?;
+        Ok(Some(OpenFile {
+            file,
+            access: Access::Buffered,
+            early: true,
+        }))
     }
 
     fn open_anew(&self, index: usize) -> Result<OpenFile> {
@@ -104,7 +147,11 @@ impl Files {
             None => (self.disk.open(&spec.path, Access::Buffered).map_err(fails)?, Access::Buffered),
         };
         self.check(index, &file)?;
-        Ok(OpenFile { file, access })
+        Ok(OpenFile {
+            file,
+            access,
+            early: false,
+        })
     }
 
     /// What was opened is a file, of the size that is known.

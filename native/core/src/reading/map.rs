@@ -55,7 +55,7 @@ impl Map {
         }
         let at = page * PAGE;
         let end = self.map.len().min(at + PAGE);
-        if first_mismatch(&self.map[at..end], &sums[page..]).is_some() {
+        if first_mismatch(&self.map[at..end], sums[page..].iter().copied()).is_some() {
             let why = "their checksum is not the one that was stored";
             let what = self.path.display();
             return Err(Error::new(Code::Corrupt, format!("Cannot use the bytes at {at} of {what}: {why}")));

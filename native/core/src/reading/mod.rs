@@ -6,6 +6,8 @@
 //! by LRU    aligned to pages     order of the pass      checked, in a slot of a Region
 //! ```
 //!
+//! Files may still arrive (`Arrivals`): reads wait for what of them is missing, through the page cache that was just written.
+//!
 //! On request a file is mapped instead (`Map`), outside of all this: the system reads, and decides what stays.
 //!
 //! Reads are blocking and run on a few threads. io_uring was measured against them (2 GiB, 1 to 4 MiB a read, 2 to 4 in
@@ -16,6 +18,7 @@
 //! instead of 4 took 1.2 times as long on a virtual disk. What is in a slot is checked by the threads that take it.
 
 mod access;
+mod arrivals;
 mod checksums;
 mod clock;
 mod disk;
@@ -35,6 +38,7 @@ mod stream;
 pub(crate) mod tests;
 
 pub use access::{Access, FileSpec};
+pub use arrivals::{Arrivals, LEAF};
 pub use clock::Counts;
 pub(crate) use disk::{Disk, System};
 pub use lease::Lease;

@@ -2,6 +2,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::access::{Access, FileSpec};
+use super::arrivals::Arrivals;
 use super::checksums::first_mismatch;
 use super::clock::{Clock, Counts};
 use super::disk::{Disk, System};
@@ -61,6 +62,19 @@ impl Reader {
         Self { clock, ..self }
     }
 
+    /// Has its reads wait for files that arrive.
+    ///
+    /// # Errors
+    /// `BadInput` where those are of other sizes.
+    pub fn arriving(mut self, arrivals: Option<Arc<Arrivals>>) -> Result<Self> {
+        self.files.await_arrivals(arrivals)?;
+        Ok(self)
+    }
+
+    pub(crate) fn arrivals(&self) -> Option<&Arrivals> {
+        self.files.arrivals()
+    }
+
     pub(crate) fn recorder(&self) -> Option<Arc<Recorder>> {
         self.clock.recorder()
     }
@@ -90,6 +104,9 @@ impl Reader {
             .get(file)
             .ok_or_else(|| Error::bad(format!("Cannot map file {file}: there are {}", specs.len())))?;
         let refuse = |why: &str| Error::bad(format!("Cannot map {}: {why}", spec.path.display()));
+        if self.arrivals().is_some_and(|arrivals| arrivals.knows(file)) {
+            return Err(refuse("it has not arrived"));
+        }
         let map = self.files.map(file)?.ok_or_else(|| refuse("it is empty"))?;
         let pages = map.len().div_ceil(PAGE);
         let own = |sums: &Vec<u32>| sums.get(first_sum..first_sum.checked_add(pages)?).map(<[u32]>::to_vec);
@@ -109,9 +126,12 @@ impl Reader {
     /// `reads[i]`. Only pages that hold the bytes are read. `abort` is looked at before each MiB.
     ///
     /// # Errors
-    /// `BadInput` before anything is read; `Io`, `Corrupt` or `Aborted` (the contents of `into` are then unspecified).
+    /// `BadInput` before anything is read; why something does not arrive; `Io`, `Corrupt` or `Aborted` (the contents of `into` are then unspecified).
     pub fn read_now(&self, reads: &[Read], into: &mut [&mut [u8]], abort: Option<&AtomicBool>) -> Result<()> {
         let parts = self.parts(reads, into)?;
+        if let Some(arrivals) = self.arrivals() {
+            parts.iter().for_each(|part| arrivals.ask(&part.span));
+        }
         let helpers = DEFAULT_THREADS.min(parts.len()).saturating_sub(1);
         let parts = Mutex::new(parts.into_iter());
         let failed = Mutex::new(None);
@@ -167,6 +187,9 @@ impl Reader {
             if abort.is_some_and(|abort| abort.load(Ordering::Relaxed)) {
                 return Err(Error::new(Code::Aborted, "Cannot read on: the caller asked to stop"));
             }
+            if let Some(arrivals) = self.arrivals() {
+                arrivals.wait(&span, abort, false)?;
+            }
             let buffer = match &mut buffer {
                 Some(buffer) if buffer.slot_bytes() >= span.asked => buffer,
                 other => other.insert(Region::new(span.asked, 1)?),
@@ -180,7 +203,29 @@ impl Reader {
 
     /// A read, checked against the files and checksums that there are.
     pub(crate) fn span(&self, read: &Read) -> Result<Span> {
-        Span::new(read, self.files.specs(), self.sums.as_ref().map(Vec::len))
+        let apart = self.arrivals().is_some_and(|arrivals| arrivals.knows(read.file));
+        let sums = self.sums.as_ref().filter(|_| !apart);
+        Span::new(read, self.files.specs(), sums.map(Vec::len))
+    }
+
+    /// True where a read needs to wait for nothing that arrives.
+    ///
+    /// # Errors
+    /// `BadInput` for a read that cannot be.
+    pub(crate) fn is_there(&self, read: &Read) -> Result<bool> {
+        let span = self.span(read)?;
+        Ok(self.arrivals().is_none_or(|arrivals| arrivals.has(&span)))
+    }
+
+    /// Waits until reads need to wait for nothing that arrives.
+    ///
+    /// # Errors
+    /// `BadInput` for a read that cannot be; why something does not arrive; `Aborted`.
+    pub(crate) fn wait_for(&self, reads: &[Read], abort: &AtomicBool) -> Result<()> {
+        let Some(arrivals) = self.arrivals() else { return Ok(()) };
+        let spans = reads.iter().map(|read| self.span(read)).collect::<Result<Vec<_>>>()?;
+        spans.iter().for_each(|span| arrivals.ask(span));
+        spans.iter().try_for_each(|span| arrivals.wait(span, Some(abort), false))
     }
 
     /// Reads a span of this reader's into `buffer`, `span.asked` bytes at a page address, and checks it.
@@ -196,10 +241,14 @@ impl Reader {
 
     /// Compares the pages of a span, which were read into `buffer`, with their checksums.
     pub(crate) fn check(&self, span: &Span, buffer: &[u8]) -> Result<()> {
-        let Some(sums) = &self.sums else {
-            return Ok(());
+        let bytes = &buffer[..span.stored];
+        let arrived = self.arrivals().and_then(|arrivals| arrivals.sums(span));
+        let mismatch = match (arrived, &self.sums) {
+            (Some(sums), _) => first_mismatch(bytes, sums),
+            (None, Some(sums)) => first_mismatch(bytes, sums[span.first_sum..].iter().copied()),
+            (None, None) => None,
         };
-        match first_mismatch(&buffer[..span.stored], &sums[span.first_sum..]) {
+        match mismatch {
             None => Ok(()),
             Some(at) => {
                 let what = self.files.specs()[span.file].path.display();

@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use super::memory::Memory;
 use super::PAGE;
 use crate::{Error, Result};
@@ -48,6 +50,27 @@ impl Region {
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: initialised, and borrowed by nobody else, as self is borrowed exclusively
         unsafe { std::slice::from_raw_parts_mut(self.memory.start().as_ptr(), self.memory.length()) }
+    }
+
+    /// Some of the bytes.
+    ///
+    /// # Safety
+    /// Nothing writes to them while the result lives.
+    pub(crate) unsafe fn range(&self, range: Range<usize>) -> &[u8] {
+        assert!(range.start <= range.end && range.end <= self.memory.length());
+        // SAFETY: in bounds, as was just seen, and unwritten, as the caller promises; initialised, as mapped memory is zeroed
+        unsafe { std::slice::from_raw_parts(self.memory.start().as_ptr().add(range.start), range.len()) }
+    }
+
+    /// Some of the bytes, to be filled.
+    ///
+    /// # Safety
+    /// Nothing else reads or writes them while the result lives.
+    #[allow(clippy::mut_from_ref)]
+    pub(crate) unsafe fn range_mut(&self, range: Range<usize>) -> &mut [u8] {
+        assert!(range.start <= range.end && range.end <= self.memory.length());
+        // SAFETY: in bounds, as was just seen, and exclusive, as the caller promises
+        unsafe { std::slice::from_raw_parts_mut(self.memory.start().as_ptr().add(range.start), range.len()) }
     }
 
     /// The bytes of a slot.

@@ -4,6 +4,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::arrivals::Arrivals;
 use super::clock::{Clock, Counts};
 use super::evict::{evict, Evicting};
 use super::lease::Lease;
@@ -60,6 +61,8 @@ pub(crate) struct Shared {
     clock: Clock,
     evicting: Evicting,
     born: Instant,
+    /// it closes: what arrives is not waited for any more
+    stop: AtomicBool,
 }
 
 struct State {
@@ -127,6 +130,7 @@ impl Stream {
             clock,
             evicting: Evicting::default(),
             born: Instant::now(),
+            stop: AtomicBool::new(false),
         });
         // made first: if a thread cannot be had, dropping it ends the others
         let stream = Self {
@@ -148,7 +152,7 @@ impl Stream {
     ///
     /// # Errors
     /// `BadInput` for a place out of order; `Aborted` after `close`, a timeout or an abort (the same place can be asked for
-    /// again after the last two); `Io` or `Corrupt` if this read failed: the following place is then next, and a later pass
+    /// again after the last two, and where something does not arrive); `Io` or `Corrupt` if this read failed: the following place is then next, and a later pass
     /// reads this one anew.
     pub fn next(&self, place: usize, wait: Wait<'_>) -> Result<Lease> {
         self.next_checked_by(place, wait, |count, task| {
@@ -226,6 +230,7 @@ impl Stream {
     /// Ends reading, wakes whoever waits, and returns when the reads in flight have ended. Leases stay valid, and with the
     /// last of them the memory is freed. Can be called at any time, from any thread, and again.
     pub fn close(&self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
         lock(&self.shared.state).closed = true;
         self.shared.space.notify_all();
         self.shared.ready.notify_all();
@@ -294,6 +299,12 @@ impl Shared {
         // SAFETY: the queue gave this slot to this thread alone, until `finish`; it is below the number of slots, which is
         // what the queue was made with
         let buffer = unsafe { self.region.slot_mut(slot) };
+        if let Some(arrivals) = self.reader.arrivals() {
+            let group = &self.groups[place];
+            group.iter().for_each(|span| arrivals.ask(span));
+            // whoever needs these bytes hears if they don't arrive, and asks for them again
+            group.iter().try_for_each(|span| arrivals.wait(span, Some(&self.stop), true))?;
+        }
         let evicted = self.evicting.wanted();
         let (mut rest, mut bytes) = (buffer, 0);
         let began = Instant::now();
@@ -334,12 +345,15 @@ impl Shared {
                 Ok(Next::Failed(why)) | Err(why) => break Err(why),
                 Ok(Next::Waiting) => {}
             }
+            if let Some(why) = self.reader.arrivals().and_then(Arrivals::failure) {
+                break Err(why);
+            }
             let begun = *since.get_or_insert_with(Instant::now);
             let left = wait.timeout.map(|timeout| timeout.saturating_sub(begun.elapsed()));
             if left == Some(Duration::ZERO) {
                 break stopped("it took too long");
             }
-            let glance = wait.abort.map(|_| GLANCE);
+            let glance = (wait.abort.is_some() || self.reader.arrivals().is_some()).then_some(GLANCE);
             state = match left.into_iter().chain(glance).min() {
                 None => self.ready.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner),
                 Some(most) => match self.ready.wait_timeout(state, most) {

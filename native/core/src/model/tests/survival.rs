@@ -15,7 +15,7 @@ fn open(faults: &Arc<Faults>) -> (crate::Result<Model>, tempfile::NamedTempFile)
     let spec = Spec::from_json(&spec(&file, &TILES).to_string()).unwrap();
     let machine = Arc::new(Machine::new(Isa::detect(), 2).unwrap());
     let disk = Box::new(FaultyDisk(faults.clone()));
-    (Model::open_on(spec, sums, machine, &AtomicBool::new(false), disk), file)
+    (Model::open_on(spec, sums, machine, &AtomicBool::new(false), None, disk), file)
 }
 
 #[test]
