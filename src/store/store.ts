@@ -185,7 +185,7 @@ export class Store {
   private notFound(key: string, cause?: unknown): AssetError {
     return new AssetError(
       'NOT_FOUND',
-      `Cannot find ${key} in the store ${this.path}: fragment it first ("masset ls" shows what is there)`,
+      `Cannot find ${key} in the store ${this.path}: fragment it, or "masset pull" it, first ("masset ls" shows what is there)`,
       { cause },
     )
   }

@@ -187,3 +187,10 @@ export function text(node: NodeProto, name: string, fallback: string): string {
   const attribute = node.attribute.find((one) => one.name === name)
   return attribute ? Buffer.from(attribute.s).toString('utf8') : fallback
 }
+
+/** The kind of a node's input. @throws AssetError 'UNSUPPORTED' where it is not among `kinds` */
+export function kindAt(tracer: Tracer, { input, opType }: NodeProto, at: number, kinds: readonly Kind[] = ['f32', 'i64', 'bool']): Kind {
+  const { kind } = tracer.value(input[at]!)
+  if (!kinds.includes(kind)) throw cannot(`input ${at} of ${opType} is of ${kind}`)
+  return kind
+}
