@@ -22,18 +22,18 @@ export function parseCid(text: string): CID {
   } catch (cause) {
     throw new AssetError('BAD_INPUT', `Cannot read the CID ${JSON.stringify(text.slice(0, 100))}: it is not a CID`, { cause })
   }
-  if (
-    cid.version !== 1 ||
-    cid.multihash.code !== SHA2_256 ||
-    cid.multihash.digest.length !== 32 ||
-    (cid.code !== raw.code && cid.code !== DAG_PB)
-  ) {
+  if (cid.version !== 1 || !isBlockCid(cid)) {
     throw new AssetError(
       'BAD_INPUT',
       `Cannot use the CID ${text.slice(0, 100)}: assets have CIDs of version 1 with sha2-256, raw or dag-pb`,
     )
   }
   return cid
+}
+
+/** True for the CID of a block that assets may have, in any version: SHA-256, raw or dag-pb. */
+export function isBlockCid({ code, multihash }: CID): boolean {
+  return multihash.code === SHA2_256 && multihash.digest.byteLength === 32 && (code === raw.code || code === DAG_PB)
 }
 
 /** True for a text that reads as a CID of an asset, file or folder. */

@@ -1,9 +1,10 @@
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import * as dagPb from '@ipld/dag-pb'
 import type { CID } from 'multiformats/cid'
 import { fileDag } from '../asset/dag.js'
 import type { AssetFile } from '../asset/sums.js'
-import { isCid } from '../core/cid.js'
+import { isBlockCid, isCid } from '../core/cid.js'
 import { AssetError, ioError } from '../core/errors.js'
 import { inLanes } from '../core/lanes.js'
 import { LEAF } from '../core/limits.js'
@@ -52,10 +53,12 @@ export class BlockIndex {
 
   constructor(private readonly store: Store) {}
 
-  /** The place of a block by its digest (SHA-256), from what was there at the last look. */
-  known(digest: Uint8Array): BlockPlace | undefined {
-    const node = this.#nodes.get(keyOf(digest))
-    if (node) return node
+  /**
+   * The place of a block, from what was there at the last look. Bytes of a file are never a node, whatever they look like:
+   * nobody knows what they would link to.
+   */
+  #known({ code, multihash: { digest } }: CID): BlockPlace | undefined {
+    if (code === dagPb.code) return this.#nodes.get(keyOf(digest))
     const place = this.#leaves.find(digest)
     if (!place) return undefined
     const { file, asset } = this.#files[place.file]!
@@ -63,10 +66,11 @@ export class BlockIndex {
   }
 
   /** The place of a block in what is there now. @throws AssetError 'IO' | 'NOT_FOUND' where the store is gone */
-  async find(digest: Uint8Array): Promise<BlockPlace | undefined> {
-    let place = this.known(digest)
-    if (!place && (await this.look())) place = this.known(digest)
-    if (!place && (await this.#expand())) place = this.known(digest)
+  async find(cid: CID): Promise<BlockPlace | undefined> {
+    if (!isBlockCid(cid)) return undefined
+    let place = this.#known(cid)
+    if (!place && (await this.look())) place = this.#known(cid)
+    if (!place && (await this.#expand())) place = this.#known(cid)
     return place
   }
 

@@ -11,7 +11,6 @@ import { FragmentFile } from './fragment-file.js'
 import { sumsOfFile } from './open-asset.js'
 import type { Store } from './store.js'
 
-const SHA2_256 = 0x12
 const LINGERS_MS = 10_000
 const MOST_IDLE = 64
 
@@ -49,9 +48,8 @@ export class StoredBlocks {
    * @throws AssetError 'IO' | 'NOT_FOUND' where the store is gone
    */
   async hold(root: CID): Promise<HeldBlocks | undefined> {
-    if (root.multihash.code !== SHA2_256 || root.multihash.digest.byteLength !== 32) return undefined
     for (;;) {
-      const place = await this.#index.find(root.multihash.digest)
+      const place = await this.#index.find(root)
       if (!place) return undefined
       const use = await this.#uses
         .hold(place.asset, () => this.store.use(place.asset))
@@ -72,7 +70,7 @@ export class StoredBlocks {
   }
 
   async #block(cid: CID): Promise<Uint8Array> {
-    const place = await this.#index.find(cid.multihash.digest)
+    const place = await this.#index.find(cid)
     if (!place) throw new AssetError('CORRUPT', `Cannot read the block ${cid}: a file that it belongs to is damaged; run "masset verify"`)
     if (place.kind === 'folder') return this.#folderBlock(place.cid)
     return this.#fileBlock(cid, place)

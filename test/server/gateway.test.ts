@@ -3,7 +3,11 @@ import { once } from 'node:events'
 import { type ClientRequest, type IncomingMessage, type RequestOptions, request } from 'node:http'
 import { connect } from 'node:net'
 import { CarReader } from '@ipld/car'
+import * as dagPb from '@ipld/dag-pb'
+import { UnixFS } from 'ipfs-unixfs'
 import { CID } from 'multiformats/cid'
+import { identity } from 'multiformats/hashes/identity'
+import { sha256 as hash } from 'multiformats/hashes/sha2'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { encodeInto, openStore } from '../../src/api/index.js'
 import { openAsset } from '../../src/store/open-asset.js'
@@ -192,6 +196,55 @@ describe('the gateway', () => {
       Array.from({ length: 300 }, async () => sha256(await bodyOf(await fetch(url(`${served.cid}/leaf?format=car`)))).toString('hex')),
     )
     expect(new Set(replies).size).toBe(1)
+  })
+
+  it('answers one connection one request after the other, so that it holds one place, and cuts one of too many', async () => {
+    const { host, port, hostname } = new URL(served.gateway.address)
+    const head = `GET /ipfs/${served.cid}/leaf?format=car HTTP/1.1\r\nHost: ${host}\r\n\r\n`
+    await using gateway = (await serve(served.store)).gateway
+    const greedy = connect(Number(new URL(gateway.address).port), hostname).on('error', () => undefined)
+    await once(greedy, 'connect')
+    greedy.write(head.replace(host, new URL(gateway.address).host).repeat(300))
+    await once(greedy, 'close')
+    const polite = connect(Number(port), hostname)
+    polite.write(head.repeat(9) + head.replace('Host', 'Connection: close\r\nHost'))
+    let answers = ''
+    for await (const chunk of polite)
+      answers +=
+        String(chunk)
+          .match(/HTTP\/1.1 200/g)
+          ?.join('') ?? ''
+    expect(answers).toBe('HTTP/1.1 200'.repeat(10))
+    // Never read: its replies wait for one another.
+    const paused = connect(Number(port), hostname)
+    paused.pause()
+    paused.write(head.repeat(16))
+    expect((await fetch(url(`${served.cid}/leaf?format=car`))).status).toBe(200)
+    paused.destroy()
+  })
+
+  it('38: takes bytes of a file for no node, though they are one: nothing of what they would link to is gone through', async () => {
+    await using other = await temporary()
+    const leaf = dagPb.encode({ Links: [], Data: new UnixFS({ type: 'file' }).marshal() })
+    let [below, node] = [CID.createV1(dagPb.code, await hash.digest(leaf)), leaf]
+    await other.write('folder/0', leaf)
+    for (let level = 1; level <= 8; level++) {
+      const file = new UnixFS({ type: 'file' })
+      for (let link = 0; link < 100; link++) file.addBlockSize(100n ** BigInt(level - 1))
+      node = dagPb.encode({ Links: Array(100).fill({ Name: '', Tsize: 1, Hash: below }), Data: file.marshal() })
+      below = CID.createV1(dagPb.code, await hash.digest(node))
+      await other.write(`folder/${level}`, node)
+    }
+    const store = await openStore(`${other.path}/store`)
+    await encodeInto(store, `${other.path}/folder`)
+    await using gateway = (await serve(store)).gateway
+    const asked = (cid: CID, rest: string) => fetch(`${gateway.address}/ipfs/${cid}?format=${rest}`)
+    expect((await asked(below, 'car&dag-scope=entity')).status).toBe(404)
+    expect((await asked(below, 'raw')).status).toBe(404)
+    const raw = await asked(CID.createV1(0x55, below.multihash), 'raw')
+    expect(await bodyOf(raw)).toEqual(Buffer.from(node))
+    for (const odd of [CID.createV1(0x71, below.multihash), CID.createV1(0x55, await identity.digest(leaf.subarray(0, 3)))])
+      expect((await asked(odd, 'car')).status, String(odd)).toBeLessThan(500)
   })
 
   it('ends when it is told to: replies under way are finished, nothing new is taken', async () => {

@@ -38,20 +38,22 @@ function write(reply: ServerResponse, chunk: Uint8Array): Promise<void> {
 }
 
 function until(reply: ServerResponse, send: (done: (error?: Error | null) => void) => void): Promise<void> {
+  // A reply that waits for others on its connection does not hear of its end.
+  const { socket } = reply.req
   return new Promise((resolve, reject) => {
     const settle = (error?: Error | null) => {
       clearTimeout(timer)
-      reply.removeListener('close', onClose)
+      socket.removeListener('close', onClose)
       if (error) reject(new ClientGone(error.message, { cause: error }))
       else resolve()
     }
     const onClose = () => settle(new ClientGone())
     const timer = setTimeout(() => settle(new ClientGone()), PATIENCE_MS)
-    if (reply.closed || reply.destroyed) {
+    if (socket.destroyed) {
       onClose()
       return
     }
-    reply.once('close', onClose)
+    socket.once('close', onClose)
     send(settle)
   })
 }

@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { CID } from 'multiformats/cid'
 import type { HeldBlocks, StoredBlocks } from '../../store/stored-blocks.js'
 import { carHeader, sectionHead } from '../../transport/car-write.js'
-import { deliver } from './deliver.js'
+import { ClientGone, deliver } from './deliver.js'
 import { type CarShape, carType, RAW } from './format.js'
 import { rangeOf } from './range.js'
 import { Refusal } from './refusal.js'
@@ -91,7 +91,11 @@ async function sendCar(
     yield carHeader([cid])
     if (isIdentity) return
     const sent = new Set<string>()
-    const isWanted = (cid: CID) => shape.dups === 'y' || sent.size < sent.add(digestOf(cid)).size
+    const isWanted = (cid: CID) => {
+      // Of what was sent already, whole branches are gone through without a byte that would tell.
+      if (message.socket.destroyed) throw new ClientGone()
+      return shape.dups === 'y' || sent.size < sent.add(digestOf(cid)).size
+    }
     for (const step of way) if (isWanted(step)) yield* section(step, await blocks.block(step))
     for await (const block of walkDag(cid, part, blocks, isWanted)) yield* section(block.cid, block.bytes)
   }

@@ -9,10 +9,15 @@ import { guard, isLoopback } from './guard.js'
 import { Refusal } from './refusal.js'
 import { respond } from './respond.js'
 import { Slots } from './slots.js'
+import { Turns } from './turns.js'
 
 /** What may be asked of a gateway at once: two blocks of memory for each reply, and little for each connection. */
 const LIMITS = {
   replies: 64,
+  /** to one address, so that nobody takes all of them */
+  repliesToOne: 48,
+  /** of one connection, one after the other; more than so many are no honest client's */
+  waitingOfOne: 16,
   connections: 1024,
   headerBytes: 16 * 1024,
   /** until the head of a request has arrived; all of it, in the second */
@@ -52,7 +57,8 @@ export interface Gateway extends AsyncDisposable {
  */
 export async function startGateway(store: Store, { host, port, onProblem }: GatewayOptions): Promise<Gateway> {
   const stored = new StoredBlocks(store)
-  const slots = new Slots(LIMITS.replies)
+  const slots = new Slots(LIMITS.replies, LIMITS.repliesToOne)
+  const turns = new Turns(LIMITS.waitingOfOne)
   const isLocal = isLoopback(host)
   let isClosing = false
   const underWay = new Set<Promise<void>>()
@@ -60,7 +66,8 @@ export async function startGateway(store: Store, { host, port, onProblem }: Gate
     try {
       if (isClosing) reply.setHeader('Connection', 'close')
       guard(message, isLocal)
-      await slots.run(() => respond(message, reply, stored))
+      const { socket } = message
+      await turns.run(socket, () => slots.run(socket.remoteAddress ?? '', () => respond(message, reply, stored)))
     } catch (error) {
       if (!(error instanceof Refusal || error instanceof ClientGone)) onProblem?.(error instanceof Error ? error.message : String(error))
       fail(message, reply, error)
@@ -72,6 +79,8 @@ export async function startGateway(store: Store, { host, port, onProblem }: Gate
       headersTimeout: LIMITS.headMs,
       requestTimeout: LIMITS.requestMs,
       keepAliveTimeout: LIMITS.idleMs,
+      // how often it looks at the first two
+      connectionsCheckingInterval: 1_000,
     },
     (message, reply) => {
       const answered = answer(message, reply).finally(() => underWay.delete(answered))
