@@ -4,6 +4,7 @@ import { MANIFEST } from '../asset/manifest.js'
 import { syncFolder, type WrittenAsset } from '../asset/write-asset.js'
 import { throwIfAborted } from '../core/errors.js'
 import { inLanes } from '../core/lanes.js'
+import type { Change } from './change.js'
 import { makeFan, writeSynced } from './durable.js'
 import { writeEntry } from './entry.js'
 import type { StoreLayout } from './layout.js'
@@ -40,21 +41,21 @@ export async function writeBeside(
 }
 
 /**
- * Moves verified files to where they belong, and writes the root's `entry` when all names are safe. To be called under the
- * lock, so that no removal takes them for leftovers: nothing but names changes here, since others wait.
+ * Moves verified files to where they belong, and writes the root's `entry` when all names are safe. Under the lock, so that no
+ * removal takes them for leftovers: nothing but names changes here, since others wait. Where the lock is lost meanwhile, so are
+ * they: no entry is written then.
  */
 export async function moveIn(
+  change: Change,
   { manifest, files }: Pick<WrittenAsset, 'manifest' | 'files'>,
   moves: readonly Move[],
   layout: StoreLayout,
   entry: string,
-  checkHeld: () => void,
 ): Promise<void> {
   const fans = [...new Set(moves.map(({ to }) => dirname(to)))]
   await inLanes(fans, AT_ONCE, makeFan)
   await inLanes(moves, AT_ONCE, ({ from, to }) => rename(from, to))
   await inLanes([...fans, layout.files, layout.nodes], AT_ONCE, syncFolder)
-  checkHeld()
-  await writeEntry(entry, { manifest, manifestFile: files.find(({ path }) => path === MANIFEST)! })
+  await writeEntry(change, entry, { manifest, manifestFile: files.find(({ path }) => path === MANIFEST)! })
   await syncFolder(dirname(entry))
 }

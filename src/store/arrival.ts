@@ -1,4 +1,4 @@
-import { lstat, mkdir, rm, utimes } from 'node:fs/promises'
+import { lstat, mkdir, stat, utimes } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fileDag } from '../asset/dag.js'
 import { sumBytes } from '../asset/sums.js'
@@ -7,7 +7,7 @@ import { AssetError, ioError, systemCode } from '../core/errors.js'
 import { inLanes } from '../core/lanes.js'
 import { moveIn, writeBeside } from './adopt.js'
 import { ArrivingFile, type ArrivingId, isStored } from './arriving.js'
-import { clear, makeStaging, writeSynced } from './durable.js'
+import { clear, makeFan, makeStaging, writeSynced } from './durable.js'
 import { type Description, describeManifest, manifestFileOf, readEntry, writeEntry } from './entry.js'
 import type { StoreLayout } from './layout.js'
 import { exclusively } from './lock.js'
@@ -42,7 +42,7 @@ export class Arrival implements AsyncDisposable {
     const release = await uses.mark(key)
     try {
       // Whoever collects what nobody goes on with has done so by now, or sees the mark.
-      await exclusively(layout.root, () => touch(layout.arrival(key)))
+      await exclusively(layout, () => touch(layout.arrival(key)))
       const listed = await readEntry(layout, layout.asset(key), key).catch(unreadable)
       const begun = listed ?? (await readEntry(layout, layout.arrival(key), key).catch(unreadable))
       const described = begun ?? (await enter(layout, key, await manifestOf()))
@@ -88,17 +88,23 @@ export class Arrival implements AsyncDisposable {
   async finish(): Promise<void> {
     const { layout, key, described } = this
     const files = [...described.manifest.files.values(), described.manifestFile]
-    await exclusively(layout.root, async (checkHeld) => {
+    await exclusively(layout, async (change) => {
       await inLanes(files, LOOKUPS_AT_ONCE, async (file) => {
         if (!(await isStored(layout, file)))
           throw new AssetError('MISSING', `Cannot complete ${key}: ${file.path} is missing; pull it again`)
       })
-      const names = new Set(files.map(({ cid }) => dirname(layout.file(String(cid)))))
-      await inLanes([...names, layout.files], LOOKUPS_AT_ONCE, syncFolder)
-      checkHeld()
-      await writeEntry(layout.asset(key), described)
+      // Those of an arrival that was given up, since this process slept, may be gone.
+      for (const { cid, bytes } of described.nodes) {
+        const path = layout.node(String(cid))
+        if ((await stat(path).catch(() => undefined))?.size === bytes.byteLength) continue
+        await makeFan(dirname(path))
+        await change.write(path, bytes)
+      }
+      const places = [...files.map(({ cid }) => layout.file(String(cid))), ...described.nodes.map(({ cid }) => layout.node(String(cid)))]
+      await inLanes([...new Set(places.map(dirname)), layout.files, layout.nodes], LOOKUPS_AT_ONCE, syncFolder)
+      await writeEntry(change, layout.asset(key), described)
       await syncFolder(layout.assets)
-      await rm(layout.arrival(key), { force: true })
+      await change.remove(layout.arrival(key))
     })
   }
 
@@ -141,7 +147,7 @@ async function enter(layout: StoreLayout, key: string, bytes: Uint8Array): Promi
     await writeSynced(join(folder, manifestFile.path), bytes)
     const written = { ...described, files: [{ ...manifestFile, sums: sumBytes(bytes) }] }
     const moves = await writeBeside(written, folder, join(staging.path, 'beside'), layout)
-    await exclusively(layout.root, (checkHeld) => moveIn(written, moves, layout, layout.arrival(key), checkHeld))
+    await exclusively(layout, (change) => moveIn(change, written, moves, layout, layout.arrival(key)))
     return described
   } catch (error) {
     throw ioError(`write into the store ${layout.root}`, error)

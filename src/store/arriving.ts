@@ -1,5 +1,4 @@
 import { rename, stat } from 'node:fs/promises'
-import { dirname } from 'node:path'
 import { crc32 } from 'node:zlib'
 import * as raw from 'multiformats/codecs/raw'
 import { fileDag } from '../asset/dag.js'
@@ -7,9 +6,8 @@ import { type AssetFile, type FileSums, leafCount, pageCount, sumBytes } from '.
 import { AssetError, ioError, systemCode } from '../core/errors.js'
 import { LEAF, LIMITS, PAGE } from '../core/limits.js'
 import { readExactly } from '../core/read.js'
-import { makeFan, writeDurably } from './durable.js'
 import type { StoreLayout } from './layout.js'
-import { LeafNotes, newPartial, openPartial, type PartialFile, partialsOf, removePartial, writeAll } from './partial.js'
+import { LeafNotes, newPartial, openPartial, type PartialFile, partialsOf, removePartial, writeAll, writeInPlace } from './partial.js'
 import { encodeSidecar, sidecarSize } from './sidecar.js'
 
 const PAGES_PER_LEAF = LEAF / PAGE
@@ -182,8 +180,7 @@ export class ArrivingFile implements AsyncDisposable {
       await this.#syncing
       await this.#sync()
       if (this.#failed) throw this.#failed.error
-      await makeFan(dirname(this.layout.file(key)))
-      await writeDurably(this.layout.sidecar(key), encodeSidecar(this.sums))
+      await writeInPlace(this.layout, key, this.layout.sidecar(key), encodeSidecar(this.sums))
       await rename(this.path, this.layout.file(key)).catch(async (error: unknown) => {
         // Another process that fetched it too was faster.
         const isThere = systemCode(error) === 'ENOENT' && (await isStored(this.layout, { cid: this.cid, size: this.sums.size }))

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { lstat, mkdir, open, readdir, rename, rm } from 'node:fs/promises'
+import { lstat, mkdir, open, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ioError, systemCode } from '../core/errors.js'
 import { isMarked, mark } from './marks.js'
@@ -15,18 +15,6 @@ export async function writeSynced(path: string, bytes: Uint8Array): Promise<void
       await handle.close()
     }
   } catch (error) {
-    throw ioError(`write ${path}`, error)
-  }
-}
-
-/** Writes a file so that a crash leaves the old state or the new one: sibling, sync, rename. The folder is the caller's to sync. */
-export async function writeDurably(path: string, bytes: Uint8Array): Promise<void> {
-  const temporary = `${path}.${process.pid}-${randomBytes(4).toString('hex')}.tmp`
-  try {
-    await writeSynced(temporary, bytes)
-    await rename(temporary, path)
-  } catch (error) {
-    await rm(temporary, { force: true }).catch(() => undefined)
     throw ioError(`write ${path}`, error)
   }
 }

@@ -6,7 +6,7 @@ import { parseCid } from '../core/cid.js'
 import { AssetError } from '../core/errors.js'
 import { LIMITS } from '../core/limits.js'
 import { readSmallFile } from '../core/read.js'
-import { writeDurably } from './durable.js'
+import type { Change } from './change.js'
 import type { StoreLayout } from './layout.js'
 
 /** What an asset is: its CID, its manifest, that manifest's own file, and its folder blocks. */
@@ -18,9 +18,13 @@ export interface Description {
 }
 
 /** Writes the entry of an asset, so that a crash leaves the old one or the new one. The folder is the caller's to sync. */
-export function writeEntry(path: string, { manifest, manifestFile }: Pick<Description, 'manifest' | 'manifestFile'>): Promise<void> {
+export function writeEntry(
+  change: Change,
+  path: string,
+  { manifest, manifestFile }: Pick<Description, 'manifest' | 'manifestFile'>,
+): Promise<void> {
   const entry = { manifest: String(manifestFile.cid), size: manifestFile.size, kind: manifest.kind }
-  return writeDurably(path, Buffer.from(`${JSON.stringify(entry)}\n`))
+  return change.write(path, Buffer.from(`${JSON.stringify(entry)}\n`))
 }
 
 /** What the entry at `path` says of the asset `key`. @throws AssetError 'NOT_FOUND' without an entry, 'CORRUPT' where anything is not as its CID says */

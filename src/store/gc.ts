@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises'
 import type { StoreLayout } from './layout.js'
 import { exclusively } from './lock.js'
-import { arrivalNeeds, assetNeeds, Sweep, sweepPartials, sweepUnneeded } from './sweep.js'
+import { arrivalNeeds, assetNeeds, Sweep, sweepLocations, sweepPartials, sweepUnneeded } from './sweep.js'
 import type { Uses } from './uses.js'
 
 const DAY = 24 * 3600 * 1000
@@ -26,13 +26,13 @@ export interface Collected {
 /** See `gc` of the store. */
 export async function collectGarbage(layout: StoreLayout, uses: Uses, options: GcOptions = {}): Promise<Collected> {
   const { dryRun, unfinishedAfter = 7 * DAY } = options
-  const sweep = new Sweep(dryRun)
   const isYoung = async (path: string) => {
     const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: Date.now() }))
     return Date.now() - mtimeMs < unfinishedAfter
   }
   const isGoneOn = async (key: string) => (await isYoung(layout.arrival(key))) || uses.has(key)
-  return exclusively(layout.root, async () => {
+  return exclusively(layout, async (change) => {
+    const sweep = new Sweep(change, dryRun)
     const assets = await assetNeeds(layout, sweep)
     const unfinished: string[] = []
     const arriving = new Set<string>()
@@ -48,6 +48,7 @@ export async function collectGarbage(layout: StoreLayout, uses: Uses, options: G
     for (const [key, needs] of assets) if (await uses.has(key)) for (const cid of needs) arriving.add(cid)
     await sweepUnneeded(layout, new Set([...arriving, ...[...assets.values()].flat()]), sweep)
     await sweepPartials(layout, async (cid, path) => arriving.has(cid) || isYoung(path), sweep)
+    await sweepLocations(layout, sweep)
     return { freed: sweep.freed, files: sweep.removed, unfinished }
   })
 }

@@ -1,10 +1,9 @@
-import { rm } from 'node:fs/promises'
 import { makeFolder, syncFolder } from '../asset/write-asset.js'
 import { AssetError } from '../core/errors.js'
 import { parseJson } from '../core/json.js'
 import { LIMITS } from '../core/limits.js'
 import { readSmallFile } from '../core/read.js'
-import { writeDurably } from './durable.js'
+import type { Change } from './change.js'
 import type { StoreLayout } from './layout.js'
 
 const FILE_BYTES = 1024 * 1024
@@ -28,20 +27,16 @@ export async function readLocations(layout: StoreLayout, key: string): Promise<s
   }
 }
 
-/** Notes where an asset may be had; to be called under the lock. */
-export async function writeLocations(layout: StoreLayout, key: string, uris: readonly string[]): Promise<void> {
+/** Notes where an asset may be had. */
+export async function writeLocations(change: Change, layout: StoreLayout, key: string, uris: readonly string[]): Promise<void> {
+  const path = layout.locationsOf(key)
   if (uris.length === 0) {
-    await removeLocations(layout, key)
+    await change.remove(path)
     return
   }
   await makeFolder(layout.locations)
-  await writeDurably(layout.locationsOf(key), Buffer.from(`${JSON.stringify(uris)}\n`))
+  await change.write(path, Buffer.from(`${JSON.stringify(uris)}\n`))
   await syncFolder(layout.locations)
-}
-
-/** Forgets where an asset may be had. */
-export async function removeLocations(layout: StoreLayout, key: string): Promise<void> {
-  await rm(layout.locationsOf(key), { force: true })
 }
 
 /** True for a URI of bounded length, in characters that every URI has. */

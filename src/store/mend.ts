@@ -6,8 +6,10 @@ import { syncFolder } from '../asset/write-asset.js'
 import { AssetError } from '../core/errors.js'
 import type { LongCall } from '../core/progress.js'
 import { readSmallFile } from '../core/read.js'
-import { clear, makeFan, writeDurably } from './durable.js'
+import { clear } from './durable.js'
 import type { Description } from './entry.js'
+import type { StoreLayout } from './layout.js'
+import { writeInPlace } from './partial.js'
 import { encodeSidecar } from './sidecar.js'
 import type { Store } from './store.js'
 import { sameSums } from './verify.js'
@@ -43,7 +45,7 @@ export async function mendFromWithin(store: Store, { manifest, manifestFile, nod
     const path = layout.node(String(cid))
     const kept = await readSmallFile(path, bytes.byteLength).catch(() => undefined)
     if (kept && Buffer.compare(kept, bytes) === 0) continue
-    await replace(path, bytes)
+    await replace(layout, String(cid), path, bytes)
     mended.push(`the folder block ${cid}`)
   }
   return { damaged, mended }
@@ -52,13 +54,12 @@ export async function mendFromWithin(store: Store, { manifest, manifestFile, nod
 async function mendSums(store: Store, { cid, size }: AssetFile, found: FileSums): Promise<boolean> {
   const kept = await store.sums(String(cid), size)
   if (kept && sameSums(kept, found)) return false
-  await replace(store.layout.sidecar(String(cid)), encodeSidecar(found))
+  await replace(store.layout, String(cid), store.layout.sidecar(String(cid)), encodeSidecar(found))
   return true
 }
 
-async function replace(path: string, bytes: Uint8Array): Promise<void> {
-  await makeFan(dirname(path))
+async function replace(layout: StoreLayout, cid: string, path: string, bytes: Uint8Array): Promise<void> {
   await clear(path)
-  await writeDurably(path, bytes)
+  await writeInPlace(layout, cid, path, bytes)
   await syncFolder(dirname(path))
 }

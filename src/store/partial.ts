@@ -1,13 +1,14 @@
 import { randomBytes } from 'node:crypto'
-import { constants, copyFile, type FileHandle, open, readdir, rm } from 'node:fs/promises'
-import { join } from 'node:path'
-import { AssetError, systemCode } from '../core/errors.js'
+import { constants, copyFile, type FileHandle, open, readdir, rename, rm } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { AssetError, ioError, systemCode } from '../core/errors.js'
 import { withFile } from '../core/read.js'
-import { makeFan } from './durable.js'
+import { makeFan, writeSynced } from './durable.js'
 import type { StoreLayout } from './layout.js'
 
 const LEAVES = '.leaves'
 const DIGEST = 32
+const RANDOM = /^[0-9a-f]{18}$/
 
 /** Bytes on disk of a file of which parts are missing. */
 export interface PartialFile {
@@ -56,9 +57,27 @@ export async function partialsOf(layout: StoreLayout, cid: string): Promise<stri
     return []
   })
   return names
-    .filter((name) => name.startsWith(`${cid}.`) && !name.endsWith(LEAVES))
+    .filter((name) => name.startsWith(`${cid}.`) && RANDOM.test(name.slice(cid.length + 1)))
     .sort()
     .map((name) => join(fan, name))
+}
+
+/**
+ * Writes what belongs to the file or folder `cid` to its place in the store, at once and whoever reads there. Without the lock
+ * nothing may be at a name that a sweep may take, so until it has its own it lies among what arrives of `cid`. The place's folder is
+ * the caller's to sync.
+ */
+export async function writeInPlace(layout: StoreLayout, cid: string, place: string, bytes: Uint8Array): Promise<void> {
+  const fan = layout.partialFan(cid)
+  const made = join(fan, `${cid}.${randomBytes(9).toString('hex')}.whole`)
+  try {
+    for (const folder of [fan, dirname(place)]) await makeFan(folder)
+    await writeSynced(made, bytes)
+    await rename(made, place)
+  } catch (error) {
+    await rm(made, { force: true }).catch(() => undefined)
+    throw ioError(`write ${place}`, error)
+  }
 }
 
 /** Removes what has arrived, and what was noted about it. */
@@ -90,12 +109,11 @@ export class LeafNotes {
     return { digests: bytes.slice(0, this.count * DIGEST), there: bytes.subarray(this.count * DIGEST) }
   }
 
-  /** Notes the digests of all leaves, and of none that it is there. */
+  /** Notes the digests of all leaves. What another process has noted meanwhile stays. */
   async begin(digests: Uint8Array): Promise<void> {
     if (digests.byteLength !== this.count * DIGEST) throw new AssetError('CORRUPT', 'Cannot note leaves: their number is another')
-    const bytes = new Uint8Array(this.count * (DIGEST + 1))
-    bytes.set(digests)
-    await writeAll(this.handle, bytes, 0)
+    await writeAll(this.handle, digests, 0)
+    await this.handle.truncate(this.count * (DIGEST + 1))
   }
 
   /** Notes that a leaf is there. */

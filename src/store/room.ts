@@ -1,6 +1,6 @@
 import { stat, statfs } from 'node:fs/promises'
 import { formatBytes } from '../core/bytes.js'
-import { AssetError, ioError } from '../core/errors.js'
+import { AssetError, ioError, systemCode } from '../core/errors.js'
 import type { ArrivingId } from './arriving.js'
 import type { StoreLayout } from './layout.js'
 import { partialsOf } from './partial.js'
@@ -13,9 +13,19 @@ export async function checkRoom(layout: StoreLayout, files: readonly ArrivingId[
   })
   const free = bavail * bsize
   if (needed <= free) return
-  for (const { cid } of files)
-    for (const path of await partialsOf(layout, String(cid))) needed -= await stat(path).then(({ blocks }) => blocks * 512)
+  for (const { cid } of files) for (const path of await partialsOf(layout, String(cid))) needed -= await roomOf(path)
   if (needed <= free) return
   const why = `that takes ${formatBytes(needed)} more, its disk has ${formatBytes(free)} free`
   throw new AssetError('IO', `Cannot fetch into the store ${layout.root}: ${why}; free some space and try again`)
+}
+
+/** Bytes that a file takes on disk; none where another process has just finished it. */
+async function roomOf(path: string): Promise<number> {
+  return stat(path).then(
+    ({ blocks }) => blocks * 512,
+    (error: unknown) => {
+      if (systemCode(error) !== 'ENOENT') throw ioError(`look at ${path}`, error)
+      return 0
+    },
+  )
 }

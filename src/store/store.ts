@@ -78,7 +78,7 @@ export class Store {
       await mkdir(folder)
       const written = await writeInto(folder)
       const moves = await writeBeside(written, folder, join(staging.path, 'beside'), this.layout, signal)
-      await exclusively(this.path, (checkHeld) => moveIn(written, moves, this.layout, this.layout.asset(String(written.cid)), checkHeld))
+      await exclusively(this.layout, (change) => moveIn(change, written, moves, this.layout, this.layout.asset(String(written.cid))))
       return written
     } catch (error) {
       throw ioError(`write into the store ${this.path}`, error)
@@ -124,12 +124,21 @@ export class Store {
 
   /** Keeps an asset from being removed. @throws AssetError 'NOT_FOUND' */
   async pin(cid: string): Promise<void> {
-    await this.describe(cid)
+    const key = String((await this.describe(cid)).cid)
+    const pin = this.layout.pin(key)
     // An empty file can't be half-written.
-    await writeFile(this.layout.pin(cid), '', { flag: 'a' }).catch((error: unknown) => {
+    await writeFile(pin, '', { flag: 'a' }).catch((error: unknown) => {
       throw ioError(`pin ${cid}`, error)
     })
     await syncFolder(this.layout.pins)
+    // As in `use`: a removal takes the entry away before it looks for pins.
+    if (await this.has(key)) return
+    const isThere = await exclusively(this.layout, async () => {
+      const found = await this.has(key)
+      if (!found) await rm(pin, { force: true })
+      return found
+    })
+    if (!isThere) throw this.notFound(key)
   }
 
   /** Lets an asset be removed again; one that is not pinned stays as it is. @throws AssetError 'BAD_INPUT' | 'IO' */
@@ -151,11 +160,11 @@ export class Store {
   /** Changes where an asset may be had; resolves to the list as it is then. @throws AssetError 'LIMIT' | 'IO' | 'IN_USE' @internal */
   changeLocations(cid: string, change: (uris: readonly string[]) => readonly string[]): Promise<string[]> {
     const key = String(parseCid(cid))
-    return exclusively(this.path, async () => {
+    return exclusively(this.layout, async (made) => {
       const uris = [...new Set(change(await readLocations(this.layout, key)))]
       if (uris.length > LIMITS.locations)
         throw new AssetError('LIMIT', `Cannot note where ${key} is: that is more than ${LIMITS.locations} places; remove some`)
-      await writeLocations(this.layout, key, uris)
+      await writeLocations(made, this.layout, key, uris)
       return uris
     })
   }
@@ -172,7 +181,7 @@ export class Store {
     const release = await this.uses.mark(key)
     // A removal takes the entry away before it looks for marks: an entry that is there now stays. One that has gone comes
     // back if the mark was seen.
-    if ((await this.has(key)) || (await exclusively(this.path, () => this.has(key)))) return release
+    if ((await this.has(key)) || (await exclusively(this.layout, () => this.has(key)))) return release
     await release()
     throw this.notFound(key)
   }
@@ -199,7 +208,6 @@ export class Store {
     const key = String(parseCid(cid))
     if (!(await this.has(key)) && !(await exists(this.layout.arrival(key))))
       throw new AssetError('NOT_FOUND', `Cannot remove ${key}: it is not in the store ${this.path}`)
-    if (await exists(this.layout.pin(key))) throw new AssetError('BAD_USAGE', `Cannot remove ${key}: it is pinned; unpin it first`)
     return removeAsset(this.layout, this.uses, key)
   }
 

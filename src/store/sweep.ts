@@ -1,16 +1,20 @@
-import { readdir, rm, stat } from 'node:fs/promises'
+import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isCid } from '../core/cid.js'
 import { systemCode } from '../core/errors.js'
+import type { Change } from './change.js'
 import { type Description, readEntry } from './entry.js'
 import type { StoreLayout } from './layout.js'
 
-/** Takes files away and counts them; `dry` counts only. */
+/** Takes files away and counts them, while the lock is held; `dry` counts only. */
 export class Sweep {
   freed = 0
   removed = 0
 
-  constructor(readonly dry: boolean = false) {}
+  constructor(
+    private readonly change: Change,
+    private readonly dry: boolean = false,
+  ) {}
 
   async take(path: string): Promise<void> {
     const facts = await stat(path).catch((error: unknown) => {
@@ -21,7 +25,7 @@ export class Sweep {
     this.removed += 1
     // Of what arrives holes take no room.
     this.freed += Math.min(facts.size, facts.blocks * 512)
-    if (!this.dry) await rm(path, { recursive: true, force: true })
+    if (!this.dry) await this.change.remove(path)
   }
 }
 
@@ -31,8 +35,7 @@ function needsOf({ manifest, manifestFile, nodes }: Description): string[] {
 }
 
 /**
- * What each listed asset of a store needs. To be called under the lock: entries are written under it, so a temporary one
- * is what a killed writer left, and goes.
+ * What each listed asset of a store needs. What is no entry goes.
  * @throws AssetError 'CORRUPT' where what one needs can't be known
  */
 export async function assetNeeds(layout: StoreLayout, sweep: Sweep): Promise<Map<string, readonly string[]>> {
@@ -69,16 +72,21 @@ export async function sweepPartials(
   for await (const { name, path } of fanned(layout.partial)) if (!(await isKept(name.split('.')[0]!, path))) await sweep.take(path)
 }
 
+/** Takes away what is no list of locations: what killed writers of older versions left. */
+export async function sweepLocations(layout: StoreLayout, sweep: Sweep): Promise<void> {
+  for (const name of await namesIn(layout.locations)) if (!isCid(name)) await sweep.take(layout.locationsOf(name))
+}
+
 /** What lies in the folders below a folder. */
 async function* fanned(folder: string): AsyncGenerator<{ name: string; path: string }> {
   for (const fan of await namesIn(folder))
-    for (const name of await readdir(join(folder, fan))) yield { name, path: join(folder, fan, name) }
+    for (const name of await namesIn(join(folder, fan))) yield { name, path: join(folder, fan, name) }
 }
 
-/** The names in a folder, which an older store may not have. */
+/** The names in a folder; none where an older store has none, or where something else lies that is not of the store. */
 async function namesIn(folder: string): Promise<string[]> {
   return readdir(folder).catch((error: unknown) => {
-    if (systemCode(error) !== 'ENOENT') throw error
+    if (systemCode(error) !== 'ENOENT' && systemCode(error) !== 'ENOTDIR') throw error
     return []
   })
 }

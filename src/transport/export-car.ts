@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import { access, open, rename, rm } from 'node:fs/promises'
+import { access, link, open, rename, rm } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { depthFirst } from '../asset/depth-first.js'
 import { syncFolder } from '../asset/write-asset.js'
-import { AssetError, ioError, throwIfAborted } from '../core/errors.js'
+import { AssetError, ioError, systemCode, throwIfAborted } from '../core/errors.js'
 import { ahead } from '../core/lanes.js'
 import { LEAF } from '../core/limits.js'
 import type { LongCall } from '../core/progress.js'
@@ -19,21 +19,39 @@ import { type ReadableFolder, withReadableAsset } from './readable-folder.js'
  */
 export async function exportCar(asset: OpenAsset, out: string, { signal, onProgress }: LongCall = {}): Promise<BlockCount> {
   const target = resolve(out)
-  const isThere = await access(target).then(
-    () => true,
-    () => false,
-  )
-  if (isThere) throw new AssetError('BAD_USAGE', `Cannot write ${out}: it exists already; name a new file or remove it first`)
+  const taken = new AssetError('BAD_USAGE', `Cannot write ${out}: it exists already; name a new file or remove it first`)
+  if (await isThere(target)) throw taken
   const temporary = `${target}.${process.pid}-${randomBytes(4).toString('hex')}.tmp`
   try {
     const count = await withReadableAsset(asset, signal, (folder) => writeCar(folder, temporary, { signal, onProgress }))
-    await rename(temporary, target)
+    if (!(await renameAnew(temporary, target))) throw taken
     await syncFolder(dirname(target))
     return count
   } catch (error) {
     throw ioError(`write ${out}`, error)
   } finally {
     await rm(temporary, { force: true }).catch(() => undefined)
+  }
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  )
+}
+
+/** Gives a file a name that nobody has; false where somebody has it by now. The old name may stay. */
+async function renameAnew(from: string, to: string): Promise<boolean> {
+  try {
+    await link(from, to)
+    return true
+  } catch (error) {
+    if (systemCode(error) === 'EEXIST') return false
+    // A file system without links: a rename takes the place of what came since this look.
+    if (await isThere(to)) return false
+    await rename(from, to)
+    return true
   }
 }
 

@@ -91,7 +91,7 @@ describe('52: whichever call a disk fails, it says so in one line, leaves nothin
   })
 
   it('but for the removal of what is no longer needed: that is left to be swept, and does not hide how the call ended', async () => {
-    const { unharmed, problems } = await failing({ target: 'store', faults: [{ deed: 'EIO', kinds: ['remove'] }], first: 2, last: 2 })
+    const { unharmed, problems } = await failing({ target: 'store', faults: [{ deed: 'EIO', kinds: ['remove'] }], first: 3, last: 3 })
     expect(problems).toEqual([expect.stringMatching(/leaves \S+ in the staging folder$/)])
     expect(unharmed).toBe(1)
   })

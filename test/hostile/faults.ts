@@ -1,10 +1,11 @@
+import { writeSync } from 'node:fs'
 import { getEnvironmentData, isMainThread, setEnvironmentData } from 'node:worker_threads'
 
 /** What a call does to the disk, as far as faults and logs tell calls apart. */
 export const KINDS = ['open', 'write', 'fsync', 'rename', 'mkdir', 'remove'] as const
 export type Kind = (typeof KINDS)[number]
 
-const DEEDS = ['ENOSPC', 'EIO', 'EMFILE', 'SIGKILL', 'SIGINT'] as const
+const DEEDS = ['ENOSPC', 'EIO', 'EMFILE', 'SIGKILL', 'SIGINT', 'SIGSTOP'] as const
 const TEXTS = { ENOSPC: 'no space left on device', EIO: 'i/o error', EMFILE: 'too many open files' }
 
 /** What is to happen at which call. */
@@ -13,7 +14,7 @@ export interface Fault {
   readonly kinds: readonly Kind[]
   /** the first call is 1 */
   readonly at: number
-  /** an error that the call fails with, or a signal that the process gets just before it */
+  /** an error that the call fails with, or a signal that the process gets just before it; "stopped" is printed before it is stopped */
   readonly deed: (typeof DEEDS)[number]
   /** all later calls of these kinds fail as well */
   readonly lasting?: boolean
@@ -57,6 +58,12 @@ export function faultAt(kind: Kind, path: string): Error | undefined {
   if (call < state[AT!]! || (call > state[AT!]! && state[LASTING!] === 0)) return undefined
   Atomics.add(state, STRUCK!, 1)
   const deed = DEEDS[state[DEED!]!]!
+  if (deed === 'SIGSTOP') {
+    writeSync(1, 'stopped\n')
+    process.kill(process.pid, deed)
+    sleep(50)
+    return undefined
+  }
   if (deed === 'SIGKILL' || deed === 'SIGINT') {
     process.kill(process.pid, deed)
     // Killed, the call must not happen any more; interrupted in another thread, the main one gets the time to hear of it.

@@ -1,9 +1,11 @@
 // Run by itself: does what a log is wanted of, in the folder $WATCHED, and marks in the log what begins and what has resolved.
+import { truncateSync } from 'node:fs'
 import { CID } from 'multiformats/cid'
 import { fragment, getFolder, openStore, putFolder, seal } from '../../src/api/index.js'
-import { pullAsset } from '../../src/transport/pull.js'
+import { pullAsset, repairAsset } from '../../src/transport/pull.js'
 import { blocksIn } from './blocks-on-disk.js'
 import { logChange } from './disk-log.js'
+import { unwatched } from './watched-calls.js'
 
 const disk = process.env.WATCHED!
 const [what, ...args] = process.argv.slice(2)
@@ -36,6 +38,22 @@ async function pulling(path: string, blocks: string, cid: string): Promise<void>
   await marked('remove', () => store.remove(cid))
 }
 
+/** Pulls an asset, and mends all that can be damaged in it. */
+async function mending(path: string, blocks: string, cid: string): Promise<void> {
+  const store = await openStore(`${disk}/${path}`)
+  const options = { store, blocks: blocksIn(blocks) }
+  await pullAsset(CID.parse(cid), options)
+  const { manifest, nodes } = await store.describe(cid)
+  const [file, other] = [...manifest.files.values()]
+  for (const path of [
+    store.layout.file(String(file!.cid)),
+    store.layout.sidecar(String(other!.cid)),
+    store.layout.node(String(nodes[0]!.cid)),
+  ])
+    unwatched(() => truncateSync(path, 7))
+  await marked('mend', () => repairAsset(CID.parse(cid), options))
+}
+
 /** Makes folders: of a checkpoint, of an asset in the store, in place of fragments; and takes one of them into the store. */
 async function making(cid: string): Promise<void> {
   const store = await openStore(`${disk}/store`)
@@ -46,5 +64,6 @@ async function making(cid: string): Promise<void> {
 }
 
 if (what === 'storing') await storing(args[0]!)
+else if (what === 'mending') await mending(args[0]!, args[1]!, args[2]!)
 else if (what === 'pulling') await pulling(args[0]!, args[1]!, args[2]!)
 else await making(args[0]!)

@@ -1,11 +1,17 @@
+import { spawn } from 'node:child_process'
 import { mkdir, readdir, rm, utimes, writeFile } from 'node:fs/promises'
+import { CID } from 'multiformats/cid'
 import { describe, expect, it } from 'vitest'
 import { openStore, verify } from '../../src/api/index.js'
 import type { Store } from '../../src/store/store.js'
-import { pullAsset } from '../../src/transport/pull.js'
+import { pullAsset, repairAsset } from '../../src/transport/pull.js'
+import { blocksIn, writeBlocks } from '../hostile/blocks-on-disk.js'
+import { moduleHere, runChild } from '../hostile/children.js'
+import type { Upkeep } from '../hostile/upkeep.js'
 import { temporary } from '../sources/files.js'
 import { folderSource, noise, type Source, sourceOf, writeAssetFolder } from '../transport/assets.js'
 
+const API = new URL('../../src/api/index.js', import.meta.url).href
 const MIB = 1024 * 1024
 const LONG_AGO = new Date(Date.now() - 30 * 24 * 3600 * 1000)
 type Folder = Awaited<ReturnType<typeof temporary>>
@@ -111,6 +117,79 @@ describe('collecting garbage', () => {
     expect(new Set(asset.asked).size).toBe(asset.asked.length)
     expect(await verify(String(asset.cid), { store })).toMatchObject({ damage: [] })
     expect(await store.gc({ unfinishedAfter: 0 })).toEqual({ freed: 0, files: 0, unfinished: [] })
+    const { manifest } = await store.describe(String(asset.cid))
+    const path = store.layout.file(String(manifest.files.get('a/large')!.cid))
+    await writeFile(path, noise(5 * MIB, 9))
+    await repairAsset(asset.cid, { store, blocks })
+    expect(await verify(String(asset.cid), { store })).toMatchObject({ damage: [] })
+  })
+
+  it('54: takes nothing of what is being mended when another asset that has the same file is removed', async () => {
+    await using folder = await temporary()
+    const store = await openStore(`${folder.path}/store`)
+    const shared = { large: noise(5 * MIB, 1) }
+    const asset = await assetOf(folder, 'asset', { ...shared, b: noise(9, 2) })
+    await pullAsset(asset.cid, { store, blocks: asset.blocks })
+    const other = await assetOf(folder, 'other', { ...shared, c: noise(9, 3) })
+    const path = store.layout.file(String((await store.describe(String(asset.cid))).manifest.files.get('large')!.cid))
+    await writeFile(path, noise(5 * MIB, 9))
+    await begin(store, other, 2)
+    let isGone = false
+    const blocks: Source['blocks'] = async (wanted, options) => {
+      if (!isGone) await store.remove(String(other.cid))
+      isGone = true
+      return asset.blocks(wanted, options)
+    }
+    await repairAsset(asset.cid, { store, blocks })
+    expect(isGone).toBe(true)
+    expect(await verify(String(asset.cid), { store })).toMatchObject({ damage: [] })
+  })
+
+  it('54, 56: again and again in another process, takes nothing of what several processes pull', async () => {
+    await using folder = await temporary()
+    const store = await openStore(`${folder.path}/store`)
+    const files = Object.fromEntries(Array.from({ length: 150 }, (_, at) => [`f${at}`, noise(20, at)]))
+    const made = await writeAssetFolder(folder, 'asset', { ...files, large: noise(2 * MIB + 9, 999) })
+    const blocks = `${folder.path}/blocks`
+    const cid = await writeBlocks(made, blocks)
+    const task = JSON.stringify({ what: 'pull', cid, blocks, log: `${folder.path}/log` } satisfies Upkeep)
+    const script = `const { openStore } = await import(${JSON.stringify(API)})
+      const store = await openStore(${JSON.stringify(store.path)})
+      process.once('SIGTERM', () => (process.exitCode = 7))
+      for (let times = 1; process.exitCode !== 7; times++) {
+        await store.gc({ unfinishedAfter: 0 })
+        if (times === 1) console.log('collecting')
+        // Others get the lock only while nobody has it.
+        await new Promise((resolve) => setTimeout(resolve, 30))
+      }`
+    const collector = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'inherit'] })
+    const ended = new Promise((resolve) => collector.on('exit', resolve))
+    await new Promise((resolve) => collector.stdout.once('data', resolve))
+    try {
+      for (let round = 0; round < 3; round++) {
+        const others = [1, 2].map(() => runChild([], moduleHere('upkeep'), [task], { WATCHED: folder.path }))
+        await pullAsset(CID.parse(cid), { store, blocks: blocksIn(blocks) })
+        for (const other of await Promise.all(others)) expect(other).toMatchObject({ code: 0, stderr: '' })
+        expect(await verify(cid, { store })).toMatchObject({ damage: [] })
+        await store.remove(cid)
+      }
+    } finally {
+      collector.kill('SIGTERM')
+      expect(await ended).toBe(7)
+    }
+  })
+
+  it('takes what killed writers left beside locations, and leaves alone what is not of the store', async () => {
+    await using folder = await temporary()
+    const store = await openStore(`${folder.path}/store`)
+    const asset = await assetOf(folder, 'asset', { a: noise(9, 1) })
+    await store.changeLocations(String(asset.cid), () => ['file:///x'])
+    await writeFile(`${store.layout.locationsOf(String(asset.cid))}.1-ab.tmp`, '[')
+    for (const path of [store.layout.files, store.layout.nodes, store.layout.partial]) await writeFile(`${path}/.DS_Store`, '')
+    const before = await filesOf(store)
+    expect(await store.gc()).toMatchObject({ files: 1 })
+    expect(await filesOf(store)).toEqual(before.filter((path) => !path.endsWith('.tmp')))
+    expect(await store.locations(String(asset.cid))).toEqual(['file:///x'])
   })
 
   it('54: and pulls, removals and collections at the same time leave sound assets', async () => {

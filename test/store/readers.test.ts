@@ -6,9 +6,11 @@ import { describe, expect, it } from 'vitest'
 import { AssetError, fragment, inspect, openStore, verify } from '../../src/api/index.js'
 import { exclusively } from '../../src/store/lock.js'
 import { openAsset } from '../../src/store/open-asset.js'
+import { writeBlocks } from '../hostile/blocks-on-disk.js'
 import { answerOf } from '../hostile/children.js'
 import { type Change, readLog } from '../hostile/disk-log.js'
 import { checkpointBytes, temporary } from '../sources/files.js'
+import { noise, writeAssetFolder } from '../transport/assets.js'
 
 const DEMO = fileURLToPath(new URL('../../../models/demo', import.meta.url))
 const API = new URL('../../src/api/index.js', import.meta.url).href
@@ -20,7 +22,7 @@ describe('readers and writers of a store', () => {
     await using folder = await temporary()
     const store = await openStore(`${folder.path}/store`)
     const { cid } = await fragment(DEMO, { store })
-    await exclusively(store.path, async () => {
+    await exclusively(store.layout, async () => {
       const other = await openStore(store.path)
       expect((await inspect(cid, { store: other })).modules.length).toBeGreaterThan(10)
       expect(await verify(cid, { store: other })).toMatchObject({ damage: [] })
@@ -32,12 +34,12 @@ describe('readers and writers of a store', () => {
     await using folder = await temporary()
     const store = await openStore(`${folder.path}/store`)
     await mkdir(`${store.path}/lock.lock`)
-    await expect(exclusively(store.path, async () => 'done', 100)).rejects.toMatchObject({
+    await expect(exclusively(store.layout, async () => 'done', 100)).rejects.toMatchObject({
       code: 'IN_USE',
       message: `Cannot change the store ${store.path}: another process is changing it; try again, or if none is running remove the folder ${store.path}/lock.lock`,
     })
     await rm(`${store.path}/lock.lock`, { recursive: true })
-    expect(await exclusively(store.path, async () => 'done', 100)).toBe('done')
+    expect(await exclusively(store.layout, async () => 'done', 100)).toBe('done')
   })
 
   it('56: others wait for names only: nothing is written under the lock but the entry', async () => {
@@ -52,8 +54,51 @@ describe('readers and writers of a store', () => {
     const writes = held.filter(
       (change): change is Change & { op: 'open'; path: string } => change.op === 'open' && change.content !== undefined,
     )
-    expect(writes.map(({ path }) => path.split('/').at(-2))).toEqual(['assets'])
+    expect(writes.map(({ path }) => held.find((change) => change.op === 'rename' && change.from === path))).toEqual([
+      expect.objectContaining({ to: expect.stringMatching(/\/assets\/[a-z0-9]+$/) }),
+    ])
     expect(held.filter(({ op }) => op === 'rename').length).toBeGreaterThan(8)
+  })
+
+  it('54: whatever a sweep may take gets its name whole and by a rename, and loses it by one', async () => {
+    await using folder = await temporary()
+    const blocks = `${folder.path}/blocks`
+    const cid = await writeBlocks(await writeAssetFolder(folder, 'asset', { 'a/b': noise(1024 * 1024 + 9, 1), c: noise(9, 2) }), blocks)
+    await folder.write('disk/a/model.safetensors', checkpointBytes(['x.weight']))
+    const log = `${folder.path}/log`
+    for (const args of [
+      ['storing', 'one'],
+      ['pulling', 'two', blocks, cid],
+      ['mending', 'three', blocks, cid],
+    ])
+      await answerOf(['one-thread', 'watch-disk'], 'recording', args, { WATCHED: `${folder.path}/disk`, DISK_LOG: log })
+    const places = readLog(log).flatMap((change) => {
+      const isWritten = (change.op === 'open' && change.content !== undefined) || change.op === 'remove'
+      const [, place] = isWritten ? (change.path.slice(folder.path.length + 1).match(/^disk\/(?:one|two|three)\/([a-z]+)/) ?? []) : []
+      return place === undefined ? [] : [place]
+    })
+    expect([...new Set(places)].sort()).toEqual(['lock', 'partial', 'pins', 'tmp', 'uses'])
+  })
+
+  it('54: pinned while it is being removed, an asset stays, or nobody is told that it is pinned', async () => {
+    await using folder = await temporary()
+    await folder.write('a/model.safetensors', checkpointBytes(['x.weight']))
+    const [store, other] = [await openStore(`${folder.path}/store`), await openStore(`${folder.path}/store`)]
+    const outcomes = new Set<string>()
+    for (let round = 0; round < 24; round++) {
+      const { cid } = await fragment(`${folder.path}/a`, { store })
+      const pinning = async () => {
+        await new Promise((resolve) => setTimeout(resolve, round % 6))
+        await other.pin(cid)
+      }
+      const [pinned, removed] = await Promise.all([pinning().then(() => 'pinned', codeOf), store.remove(cid).then(() => 'removed', codeOf)])
+      outcomes.add(`${pinned}, ${removed}`)
+      expect(await store.has(cid)).toBe(pinned === 'pinned')
+      expect(await readdir(store.layout.pins)).toEqual(pinned === 'pinned' ? [cid] : [])
+      if (pinned === 'pinned') expect(await verify(cid, { store })).toMatchObject({ damage: [] })
+      await store.unpin(cid)
+    }
+    for (const outcome of outcomes) expect(['pinned, BAD_USAGE', 'NOT_FOUND, removed']).toContain(outcome)
   })
 
   it('54: removed while it is being opened, an asset is either kept for its reader or gone for it', async () => {
@@ -101,7 +146,7 @@ describe('readers and writers of a store', () => {
     let removal: Promise<void> | undefined
     const mark = async (key: string) => {
       await new Promise<void>((taken) => {
-        removal = exclusively(store.path, async () => {
+        removal = exclusively(store.layout, async () => {
           await rename(entry, `${entry}.removing`)
           taken()
           await new Promise((resolve) => setTimeout(resolve, 200))

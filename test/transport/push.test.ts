@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { cp, open, readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -59,6 +60,14 @@ describe('pushing, exporting and importing an asset', () => {
   it('takes an asset out of a CAR, whole, and refuses to write over a file', async () => {
     await exportCar(cid, `${path}/demo.car`, { store })
     await expect(exportCar(cid, `${path}/demo.car`, { store })).rejects.toMatchObject({ code: 'BAD_USAGE' })
+    // made by somebody else while the CAR is written
+    const onProgress = () => writeFileSync(`${path}/late.car`, 'theirs')
+    await expect(exportCar(cid, `${path}/late.car`, { store, onProgress })).rejects.toMatchObject({
+      code: 'BAD_USAGE',
+      message: `Cannot write ${path}/late.car: it exists already; name a new file or remove it first`,
+    })
+    expect(readFileSync(`${path}/late.car`, 'utf8')).toBe('theirs')
+    expect(readdirSync(path).filter((name) => name.endsWith('.tmp'))).toEqual([])
     const other = await openStore(`${path}/other`)
     expect(await importCar(`${path}/demo.car`, { store: other })).toMatchObject({ cid, files: 47 })
     expect(await verify(cid, { store: other })).toMatchObject({ damage: [] })
