@@ -1,4 +1,5 @@
 import { type AssetFile, leafCount } from '../asset/sums.js'
+import { giveBack } from '../core/buffers.js'
 import { leafCid } from '../core/cid.js'
 import { LEAF, PAGE } from '../core/limits.js'
 import type { Arrival } from '../store/arrival.js'
@@ -85,10 +86,12 @@ export class ComingFile {
         return 0
       }
       const bytes = await this.blocks(leafCid(file.digestOf(leaf)), { limit: LEAF, signal: this.signal })
+      const { byteLength } = bytes
       await file.put(leaf, bytes)
+      giveBack(bytes)
       this.tell.arrived(this.key, leaf, this.pagesOf(leaf))
       if (file.left === 0) await this.finish(file)
-      return bytes.byteLength
+      return byteLength
     } catch (error) {
       this.taken[leaf] = 0
       throw error

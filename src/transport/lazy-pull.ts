@@ -8,6 +8,7 @@ import type { ArrivalReader, Arriving, FileRange } from '../store/arriving-asset
 import type { Blocks } from './blocks.js'
 import { ComingFile } from './coming-file.js'
 import { LeafOrder, type Wanted } from './leaf-order.js'
+import { Waiters } from './waiters.js'
 
 // Leaves under way, from the request until they are written.
 const LEAVES_AT_ONCE = 16
@@ -18,12 +19,6 @@ const OPEN_AHEAD = 3
 const REST_AFTER_MS = 250
 // How often a reader is asked what it waits for while nothing is under way.
 const GLANCE_MS = 5
-
-interface Waiter {
-  readonly isReady: () => boolean
-  readonly resolve: () => void
-  readonly reject: (error: Error) => void
-}
 
 /**
  * Fetches an asset into the store while it is in use: first what somebody waits for, then in the order of a pass, then the rest.
@@ -37,7 +32,7 @@ export class LazyPull implements Arriving {
   private readonly byPath = new Map<string, ComingFile>()
   private readonly controller = new AbortController()
   private readonly readers: ArrivalReader[] = []
-  private waiters: Waiter[] = []
+  private readonly waiters = new Waiters()
   /** what somebody in this thread waits for, and what failed and is to be tried again */
   private urgent: Wanted[] = []
   private order = LeafOrder.whole([])
@@ -86,11 +81,11 @@ export class LazyPull implements Arriving {
     arrived: (file: string, leaf: number, pages: Uint32Array) => {
       this.missing -= this.files.get(file)!.lengthOf(leaf)
       for (const reader of this.readers) reader.arrived(file, leaf, pages)
-      this.settle()
+      this.waiters.settle()
     },
     finished: (file: string) => {
       for (const reader of this.readers) reader.finished(file)
-      this.settle()
+      this.waiters.settle()
     },
   }
 
@@ -153,27 +148,14 @@ export class LazyPull implements Arriving {
     if (isReady()) return
     if (this.controller.signal.aborted) throw closed()
     if (this.failure) throw this.failure
-    const ready = this.waitUntil(isReady)
+    const ready = this.waiters.until(isReady)
     for (const leaf of leaves) if (file.take(leaf)) this.urgent.push({ file, leaf })
     this.pump()
     await ready
   }
 
-  private waitUntil(isReady: () => boolean): Promise<void> {
-    return new Promise<void>((resolve, reject) => this.waiters.push({ isReady, resolve, reject }))
-  }
-
-  private settle(): void {
-    const ready = this.waiters.filter(({ isReady }) => isReady())
-    if (ready.length === 0) return
-    this.waiters = this.waiters.filter((waiter) => !ready.includes(waiter))
-    for (const { resolve } of ready) resolve()
-  }
-
   giveUp(error: Error): void {
-    const { waiters } = this
-    this.waiters = []
-    for (const { reject } of waiters) reject(error)
+    this.waiters.giveUp(error)
   }
 
   async complete({
@@ -185,14 +167,14 @@ export class LazyPull implements Arriving {
   } = {}): Promise<void> {
     if (this.controller.signal.aborted) throw closed()
     this.resume()
-    const ready = this.waitUntil(() => {
+    const ready = this.waiters.until(() => {
       onProgress?.(this.total - this.missing, this.total)
       return this.isListed
     })
     const stop = () => this.giveUp(cancelled(signal!))
     if (signal?.aborted) stop()
     signal?.addEventListener('abort', stop, { once: true })
-    this.settle()
+    this.waiters.settle()
     this.fetchRest()
     await ready.finally(() => signal?.removeEventListener('abort', stop))
   }
@@ -266,7 +248,8 @@ export class LazyPull implements Arriving {
 
   private async fetch(wanted: Wanted): Promise<void> {
     try {
-      this.fetched += await wanted.file.fetch(wanted.leaf)
+      const bytes = await wanted.file.fetch(wanted.leaf)
+      this.fetched += bytes
     } catch (error) {
       if (wanted.file.take(wanted.leaf)) this.urgent.push(wanted)
       this.fail(error as Error)
@@ -286,7 +269,7 @@ export class LazyPull implements Arriving {
       .finish()
       .then(() => {
         this.isListed = true
-        this.settle()
+        this.waiters.settle()
       })
       .catch((error: Error) => this.fail(error))
       .finally(() => {

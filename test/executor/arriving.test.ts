@@ -43,6 +43,12 @@ function signalled() {
   return { promise, resolve }
 }
 
+/** The bytes of all files but the manifest, each content once. */
+function bytesOf({ files }: HashedFolder): number {
+  const distinct = new Map(files.filter(({ path }) => path !== 'asset.json').map(({ cid, size }) => [String(cid), size]))
+  return [...distinct.values()].reduce((sum, size) => sum + size, 0)
+}
+
 const never = () => new Promise<Fate>(() => undefined)
 
 const sum = (blocks: Known['blocks'], cids: readonly string[]) => cids.reduce((bytes, cid) => bytes + blocks.get(cid)!.byteLength, 0)
@@ -98,7 +104,7 @@ describe.each(ENGINES)('%s: a model that arrives', (engine: TestEngine) => {
         const seen: number[] = []
         await model.arrived({ onProgress: ({ done }) => seen.push(done) })
         expect(seen).toEqual(seen.toSorted((a, b) => a - b))
-        expect(await model.stats()).toMatchObject({ missingBytes: 0 })
+        expect(await model.stats()).toMatchObject({ missingBytes: 0, fetchedBytes: bytesOf(known.hashed) })
         expect(await logitsOf(model)).toEqual(known.logits)
         expect((await model.modules()).length).toBeGreaterThan(5)
       }

@@ -22,6 +22,8 @@ pub struct Reader {
     files: Files,
     sums: Option<Vec<u32>>,
     clock: Clock,
+    /// what bytes went through last: a tile that arrives is read alone, and new memory for each costs more than reading it
+    spare: Mutex<Option<Region>>,
 }
 
 /// A part of a range and where its bytes go.
@@ -53,6 +55,7 @@ impl Reader {
             files: Files::new(files, most_open, disk)?,
             sums,
             clock: Clock::new(None),
+            spare: Mutex::default(),
         })
     }
 
@@ -179,10 +182,10 @@ impl Reader {
         failed: &Mutex<Option<Error>>,
         abort: Option<&AtomicBool>,
     ) -> Result<()> {
-        let mut buffer: Option<Region> = None;
+        let mut buffer = lock(&self.spare).take();
         while lock(failed).is_none() {
             let Some(Part { span, into }) = lock(parts).next() else {
-                return Ok(());
+                break;
             };
             if abort.is_some_and(|abort| abort.load(Ordering::Relaxed)) {
                 return Err(Error::new(Code::Aborted, "Cannot read on: the caller asked to stop"));
@@ -197,6 +200,9 @@ impl Reader {
             let bytes = &mut buffer.bytes_mut()[..span.asked];
             self.fill(&span, bytes, &self.clock)?;
             into.copy_from_slice(&bytes[span.lead..][..span.length]);
+        }
+        if buffer.is_some() {
+            *lock(&self.spare) = buffer;
         }
         Ok(())
     }
