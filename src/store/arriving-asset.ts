@@ -44,7 +44,7 @@ export interface Arriving {
   readonly fetched: number
   readonly missing: number
   readonly total: number
-  /** Lets go of all who wait in this thread, with this error. */
+  /** Lets go of all reads that wait in this thread, with this error; whoever waits for {@link complete} goes on. */
   giveUp(error: Error): void
   /** Resolves when all of the asset is in the store, listed among those that are complete. @throws AssetError why it does not arrive */
   complete(options?: {

@@ -32,7 +32,9 @@ export class LazyPull implements Arriving {
   private readonly byPath = new Map<string, ComingFile>()
   private readonly controller = new AbortController()
   private readonly readers: ArrivalReader[] = []
+  /** passes, and whoever reads; those who wait for all of it */
   private readonly waiters = new Waiters()
+  private readonly completing = new Waiters()
   /** what somebody in this thread waits for, and what failed and is to be tried again */
   private urgent: Wanted[] = []
   private order = LeafOrder.whole([])
@@ -81,11 +83,11 @@ export class LazyPull implements Arriving {
     arrived: (file: string, leaf: number, pages: Uint32Array) => {
       this.missing -= this.files.get(file)!.lengthOf(leaf)
       for (const reader of this.readers) reader.arrived(file, leaf, pages)
-      this.waiters.settle()
+      this.settle()
     },
     finished: (file: string) => {
       for (const reader of this.readers) reader.finished(file)
-      this.waiters.settle()
+      this.settle()
     },
   }
 
@@ -154,8 +156,18 @@ export class LazyPull implements Arriving {
     await ready
   }
 
+  private settle(): void {
+    this.waiters.settle()
+    this.completing.settle()
+  }
+
   giveUp(error: Error): void {
     this.waiters.giveUp(error)
+  }
+
+  private giveUpAll(error: Error): void {
+    this.waiters.giveUp(error)
+    this.completing.giveUp(error)
   }
 
   async complete({
@@ -167,16 +179,14 @@ export class LazyPull implements Arriving {
   } = {}): Promise<void> {
     if (this.controller.signal.aborted) throw closed()
     this.resume()
-    const ready = this.waiters.until(() => {
+    const isReady = () => {
       onProgress?.(this.total - this.missing, this.total)
       return this.isListed
-    })
-    const stop = () => this.giveUp(cancelled(signal!))
-    if (signal?.aborted) stop()
-    signal?.addEventListener('abort', stop, { once: true })
-    this.waiters.settle()
+    }
+    const ready = this.completing.until(isReady, signal, () => cancelled(signal!))
+    this.settle()
     this.fetchRest()
-    await ready.finally(() => signal?.removeEventListener('abort', stop))
+    await ready
   }
 
   private fetchRest(): void {
@@ -191,7 +201,7 @@ export class LazyPull implements Arriving {
     // A pass that waits in a reader ends too, before whoever closes waits for it.
     this.failure = closed()
     for (const reader of this.readers) reader.failed(this.failure)
-    this.giveUp(this.failure)
+    this.giveUpAll(this.failure)
   }
 
   /** Ends all of it; what has arrived is kept for the next time. */
@@ -260,7 +270,7 @@ export class LazyPull implements Arriving {
     if (this.controller.signal.aborted || this.failure) return
     this.failure = error
     for (const reader of this.readers) reader.failed(error)
-    this.giveUp(error)
+    this.giveUpAll(error)
   }
 
   private list(): void {
@@ -269,7 +279,7 @@ export class LazyPull implements Arriving {
       .finish()
       .then(() => {
         this.isListed = true
-        this.waiters.settle()
+        this.settle()
       })
       .catch((error: Error) => this.fail(error))
       .finally(() => {

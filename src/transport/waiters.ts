@@ -8,9 +8,20 @@ interface Waiter {
 export class Waiters {
   private waiting: Waiter[] = []
 
-  /** Resolves at the first {@link settle} after which it is ready. */
-  until(isReady: () => boolean): Promise<void> {
-    return new Promise<void>((resolve, reject) => this.waiting.push({ isReady, resolve, reject }))
+  /** Resolves at the first {@link settle} after which it is ready; fails with `error()` as soon as the signal fires. */
+  async until(isReady: () => boolean, signal?: AbortSignal, error?: () => Error): Promise<void> {
+    let onAbort: (() => void) | undefined
+    const ready = new Promise<void>((resolve, reject) => {
+      const waiter = { isReady, resolve, reject }
+      this.waiting.push(waiter)
+      onAbort = () => {
+        this.waiting = this.waiting.filter((one) => one !== waiter)
+        reject(error?.() ?? signal?.reason)
+      }
+    })
+    if (signal?.aborted) onAbort!()
+    signal?.addEventListener('abort', onAbort!, { once: true })
+    await ready.finally(() => signal?.removeEventListener('abort', onAbort!))
   }
 
   /** Lets those go on that are ready. */

@@ -234,6 +234,28 @@ describe.each(ENGINES)('%s: a model that arrives', (engine: TestEngine) => {
     expect(twice).toEqual([])
   })
 
+  it.each(['a pass', 'waiting for all of it'])('%s is cancelled, and nothing else', async (which) => {
+    const [held, reached] = [signalled(), signalled()]
+    await using model = await load()
+    loopback.fate = async (): Promise<Fate> => {
+      reached.resolve()
+      await held.promise
+      return 'serve'
+    }
+    const [ofPass, ofAll] = [new AbortController(), new AbortController()]
+    const arrived = model.arrived({ signal: ofAll.signal })
+    const pass = model.run({ input_ids: idTensor([PROMPT]) }, { signal: ofPass.signal })
+    await reached.promise
+    const isPass = which === 'a pass'
+    const gone = isPass ? ofPass : ofAll
+    gone.abort()
+    await expect(isPass ? pass : arrived).rejects.toMatchObject({ code: 'ABORTED' })
+    held.resolve()
+    if (!isPass) expect((await pass).logits!.data).toEqual(known.logits)
+    await (isPass ? arrived : model.arrived())
+    expect(await logitsOf(model)).toEqual(known.logits)
+  })
+
   it('loading is cancelled while it waits', async () => {
     const controller = new AbortController()
     loopback.fate = (_, index) => {
