@@ -18,6 +18,8 @@ export interface BlockOptions {
 export interface Broker {
   /** for messages: `kubo http://127.0.0.1:5001` */
   readonly name: string
+  /** whoever has a lower one is asked first, those of the same are equals; 0 where left out */
+  readonly rank?: number
   /**
    * The bytes of a block, unverified; undefined where it is not to be had here.
    * @throws AssetError 'IO', 'LIMIT' where the reply is above the limit, 'ABORTED'

@@ -29,9 +29,9 @@ interface Answer {
 }
 
 /**
- * Gets blocks from brokers and verifies them: what it gives is what the CID says. Each block is asked of the broker that is
- * likely to have it here first; of the next one after an error, a miss, wrong bytes, or when it takes long. A broker that
- * gave wrong bytes is not asked again.
+ * Gets blocks from brokers and verifies them: what it gives is what the CID says. Each block is asked of the broker of the lowest
+ * rank, among equals of the one that is likely to have it here first; of the next one after an error, a miss, wrong bytes, or
+ * when it takes long. A broker that gave wrong bytes is not asked again.
  */
 export class Retriever {
   private readonly standings: readonly Standing[]
@@ -71,6 +71,7 @@ export class Retriever {
     const attempts = new Map(this.standings.filter(({ gone }) => gone === undefined).map((one) => [one, ATTEMPTS]))
     const running = new Map<Standing, Promise<Answer>>()
     const errors: AssetError[] = []
+    const late = new Set<Standing>()
     let isLate = false
     for (;;) {
       throwIfAborted(signal, `get the block ${cid}`)
@@ -82,9 +83,17 @@ export class Retriever {
       if (running.size === 0) throw this.notFound(cid, errors)
       const answer = await firstOf(running.values(), running.size < attempts.size ? this.patience : undefined)
       isLate = answer === undefined
-      if (!answer) continue
+      if (!answer) {
+        for (const one of running.keys()) late.add(one)
+        continue
+      }
       const { from, bytes, error } = answer
-      if (bytes) return bytes
+      late.delete(from)
+      if (bytes) {
+        // Else each block would wait for them again.
+        for (const one of late) one.tookLong(this.patience)
+        return bytes
+      }
       running.delete(from)
       if (error) errors.push(error)
       const left = error?.code === 'IO' ? attempts.get(from)! - 1 : 0
@@ -164,9 +173,12 @@ export class Retriever {
   }
 }
 
-/** Who is likely to be first; those that rest come after those that don't, the one that rests for the shortest time first. */
+/**
+ * Who is to be asked: of the lowest rank, and likely to be first there. Those that rest come after those that don't, whatever
+ * their rank, the one that rests for the shortest time first.
+ */
 function best(standings: readonly Standing[]): Standing | undefined {
-  return standings.toSorted((a, b) => restOf(a) - restOf(b) || a.delay - b.delay)[0]
+  return standings.toSorted((a, b) => restOf(a) - restOf(b) || a.rank - b.rank || a.delay - b.delay)[0]
 }
 
 /** Milliseconds for which a broker is to be left alone. */
