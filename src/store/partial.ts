@@ -7,6 +7,8 @@ import { makeFan } from './durable.js'
 import type { StoreLayout } from './layout.js'
 
 const LEAVES = '.leaves'
+// What follows the CID: others keep what they fetch beside these.
+const PLACE = /^\.[0-9a-f]{18}$/
 const DIGEST = 32
 
 /** Bytes on disk of a file of which parts are missing. */
@@ -56,7 +58,7 @@ export async function partialsOf(layout: StoreLayout, cid: string): Promise<stri
     return []
   })
   return names
-    .filter((name) => name.startsWith(`${cid}.`) && !name.endsWith(LEAVES))
+    .filter((name) => name.startsWith(cid) && PLACE.test(name.slice(cid.length)))
     .sort()
     .map((name) => join(fan, name))
 }

@@ -12,6 +12,8 @@ export interface BlockOptions {
   /** bytes of a block at most; what is above is cut off and an error */
   readonly limit: number
   readonly signal?: AbortSignal | undefined
+  /** told where an answer did not say how long it is: it may have been cut off, so that its bytes are no lie if they are wrong */
+  readonly onUnmeasured?: (() => void) | undefined
 }
 
 /** One way to get blocks; nothing that it gives is trusted. */

@@ -10,6 +10,8 @@ const PATIENCE_MS = 3000
 const REST_MS = 250
 /** Failures of one broker after which a block is no longer asked of it. */
 const ATTEMPTS = 4
+/** Wrong answers of one broker that are taken for answers that were cut off, where they did not say how long they are. */
+const MOST_CUTS = 3
 // What is no better next time.
 const FOR_GOOD: readonly ErrorCode[] = ['BAD_INPUT', 'NOT_FOUND', 'UNSUPPORTED']
 
@@ -105,10 +107,17 @@ export class Retriever {
   /** Asks a broker for a block; never rejects. */
   private async ask(from: Standing, cid: CID, options: { limit: number; signal: AbortSignal }): Promise<Answer> {
     const ended = from.ask()
+    let isMeasured = true
+    const onUnmeasured = () => {
+      isMeasured = false
+    }
     try {
-      const bytes = await from.broker.block(cid, options)
-      if (bytes && !(await this.isRight(from, cid, bytes, options.limit)))
-        throw new AssetError('CORRUPT', `Cannot use the block ${cid} of ${from.broker.name}: it is other bytes`)
+      const bytes = await from.broker.block(cid, { ...options, onUnmeasured })
+      if (bytes && !(await this.isRight(from, cid, bytes, options.limit, isMeasured)))
+        throw new AssetError(
+          from.gone === undefined ? 'IO' : 'CORRUPT',
+          `Cannot use the block ${cid} of ${from.broker.name}: it is other bytes`,
+        )
       ended(bytes ? { bytes: bytes.byteLength } : 'miss')
       return bytes ? { from, bytes } : { from }
     } catch (cause) {
@@ -121,8 +130,10 @@ export class Retriever {
     }
   }
 
-  private async isRight(from: Standing, cid: CID, bytes: Uint8Array, limit: number): Promise<boolean> {
+  /** False for wrong bytes, whose broker is gone then; only not at once where they may have been right and cut off. */
+  private async isRight(from: Standing, cid: CID, bytes: Uint8Array, limit: number, isMeasured = true): Promise<boolean> {
     if (bytes.byteLength <= limit && (await isBlock(cid, bytes))) return true
+    if (!isMeasured && bytes.byteLength < limit && ++from.cuts <= MOST_CUTS) return false
     from.gone = `Cannot trust ${from.broker.name}: the bytes that it gave for ${cid} are others; it is not asked again`
     return false
   }

@@ -33,6 +33,8 @@ export class Standing {
   misses = 0
   failures = 0
   gone: string | undefined
+  /** wrong answers that may have been cut off */
+  cuts = 0
   /** requests that it has not answered yet */
   asked = 0
   /** the time, in milliseconds, until which it is better left alone */
