@@ -8,12 +8,16 @@ import type { Store } from '../store/store.js'
  * @throws AssetError 'BAD_USAGE' for a URI that can't be used or has a password in it; 'LIMIT' above 64 of them, 'IO'
  */
 export async function addLocations(store: Store, cid: string, uris: readonly string[]): Promise<string[]> {
-  const [{ sourcesOf }, { isLocation }] = await Promise.all([import('../transport/sources.js'), import('../store/locations.js')])
+  const [{ sourcesOf }, { isLocation }, { shown }] = await Promise.all([
+    import('../transport/sources.js'),
+    import('../store/locations.js'),
+    import('../transport/shown.js'),
+  ])
   for (const uri of uris) {
-    if (!isLocation(uri))
+    if (!isLocation(uri) || !URL.canParse(uri))
       throw new AssetError(
         'BAD_USAGE',
-        `Cannot note the location ${JSON.stringify(uri)}: give a URI of at most 2048 characters, such as ipfs://CID`,
+        `Cannot note the location ${JSON.stringify(shown(String(uri)))}: give a URI of at most 2048 characters, such as ipfs://CID`,
       )
     const { username, password } = new URL(uri)
     if (username !== '' || password !== '')

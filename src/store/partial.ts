@@ -8,6 +8,7 @@ import type { StoreLayout } from './layout.js'
 
 const LEAVES = '.leaves'
 const DIGEST = 32
+// Others keep what they fetch beside these, under other names.
 const RANDOM = /^[0-9a-f]{18}$/
 
 /** Bytes on disk of a file of which parts are missing. */

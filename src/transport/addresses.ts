@@ -19,9 +19,13 @@ for (const [net, bits] of [
 ] as const)
   OWN.addSubnet(net, bits, 'ipv4')
 for (const [net, bits] of [
-  ['::', 128],
-  ['::1', 128],
+  // this machine, and IPv4 addresses as they were once written
+  ['::', 96],
+  ['100::', 64],
+  // what is not for hosts, Teredo among it, which stands for an IPv4 address too
+  ['2001::', 23],
   // what stands for an IPv4 address, and may stand for one of those above
+  ['::ffff:0:0:0', 96],
   ['64:ff9b::', 96],
   ['64:ff9b:1::', 48],
   ['2002::', 16],
@@ -33,7 +37,7 @@ for (const [net, bits] of [
   OWN.addSubnet(net, bits, 'ipv6')
 
 /** True for an address of the public internet. */
-export function isPublicAddress(address: string): boolean {
+function isPublicAddress(address: string): boolean {
   const plain = address.replace(/^\[|\]$/g, '').replace(/%.*$/, '')
   const family = isIP(plain)
   // An IPv4 address that is written as IPv6 (::ffff:127.0.0.1) is looked for among those of IPv4 too.
@@ -42,20 +46,25 @@ export function isPublicAddress(address: string): boolean {
 
 /**
  * Whether a reply of `from` may send on to `to`: to http or https, not from https back to http, and anywhere on the public
- * internet (which {@link publicLookup} sees to), or to where the reply came from and names below (gateways send
- * `/ipfs/CID` to `CID.ipfs.HOST`).
+ * internet (which {@link publicLookup} sees to: whoever owns a name says what address the names below it have), or to where the
+ * reply came from; names below `localhost` are this machine too (gateways send `/ipfs/CID` to `CID.ipfs.HOST`).
  */
 export function redirectKind(from: URL, to: URL): 'own' | 'public' | 'refused' {
   if ((to.protocol !== 'https:' && to.protocol !== 'http:') || (from.protocol === 'https:' && to.protocol !== 'https:')) return 'refused'
-  const sameHost = to.hostname === from.hostname || (isIP(from.hostname) === 0 && to.hostname.endsWith(`.${from.hostname}`))
-  if (sameHost && to.port === from.port) return 'own'
+  const isBelow = isLocalhost(from.hostname) && to.hostname.endsWith(`.${from.hostname}`)
+  if ((to.hostname === from.hostname || isBelow) && to.port === from.port) return 'own'
   return isOwnHost(to.hostname) ? 'refused' : 'public'
 }
 
 /** True for a host that says by itself that it is not on the public internet; of other names {@link publicLookup} tells. */
 export function isOwnHost(hostname: string): boolean {
   const literal = hostname.replace(/^\[|\]$/g, '')
-  return literal === 'localhost' || literal.endsWith('.localhost') || (isIP(literal) !== 0 && !isPublicAddress(literal))
+  return isLocalhost(literal) || (isIP(literal) !== 0 && !isPublicAddress(literal))
+}
+
+/** True for this machine's name, and those below it. */
+function isLocalhost(name: string): boolean {
+  return name === 'localhost' || name.endsWith('.localhost')
 }
 
 /** Looks a host up and takes public addresses alone: what is connected to is what was looked at. */

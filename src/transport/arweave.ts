@@ -1,6 +1,7 @@
 import { AssetError } from '../core/errors.js'
 import type { Broker } from './broker.js'
 import { HttpOrigin } from './http.js'
+import type { SpoolPlace } from './spool-file.js'
 import { webCar } from './web-car.js'
 
 /**
@@ -10,8 +11,8 @@ import { webCar } from './web-car.js'
  * @param place what follows `ar://`: `TX` or `TX/PATH`
  * @throws AssetError 'BAD_USAGE' for what is no transaction
  */
-export function arweave(place: string, gateways: readonly string[]): Broker[] {
+export function arweave(place: string, gateways: readonly string[], spools: SpoolPlace): Broker[] {
   if (!/^[\w-]{43}(\/[^?#]*)?$/.test(place))
     throw new AssetError('BAD_USAGE', `Cannot use the source "ar://${place}": give the 43 characters of a transaction, such as ar://TX`)
-  return gateways.map((address) => webCar(new HttpOrigin(address), `/${place}`, 'arweave'))
+  return gateways.map((address) => webCar(new HttpOrigin(address), `/${place}`, spools, 'arweave'))
 }

@@ -12,12 +12,16 @@ export interface BlockOptions {
   /** bytes of a block at most; what is above is cut off and an error */
   readonly limit: number
   readonly signal?: AbortSignal | undefined
+  /** told where an answer did not say how long it is: it may have been cut off, so that its bytes are no lie if they are wrong */
+  readonly onUnmeasured?: (() => void) | undefined
 }
 
 /** One way to get blocks; nothing that it gives is trusted. */
 export interface Broker {
   /** for messages: `kubo http://127.0.0.1:5001` */
   readonly name: string
+  /** whoever has a lower one is asked first, those of the same are equals; 0 where left out */
+  readonly rank?: number
   /**
    * The bytes of a block, unverified; undefined where it is not to be had here.
    * @throws AssetError 'IO', 'LIMIT' where the reply is above the limit, 'ABORTED'

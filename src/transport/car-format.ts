@@ -79,6 +79,11 @@ export class CarParser {
     return { roots, end: dataOffset + dataSize }
   }
 
+  /** To be called instead of {@link header} where the input begins at a section. */
+  skipHeader(): void {
+    this.most = MOST_CID
+  }
+
   /** The next section's head; undefined at the end. The block is what comes next. */
   async section(): Promise<CarSection | undefined> {
     return this.guarded(async () => {

@@ -6,9 +6,11 @@ import { type CarInput, CarParser } from './car-format.js'
 class StreamInput implements CarInput {
   private readonly pieces: AsyncIterator<Uint8Array>
   private ahead: Uint8Array = new Uint8Array(0)
-  pos = 0
 
-  constructor(stream: AsyncIterable<Uint8Array>) {
+  constructor(
+    stream: AsyncIterable<Uint8Array>,
+    public pos: number,
+  ) {
     this.pieces = stream[Symbol.asyncIterator]()
   }
 
@@ -51,20 +53,28 @@ class StreamInput implements CarInput {
   }
 }
 
+/** A block of a CAR, and where its bytes begin in there. */
+export interface CarBlock extends Block {
+  readonly offset: number
+}
+
 /**
  * The blocks of a CAR (version 1) that comes as a stream, unverified, each at most `limit` bytes.
+ * @param start where the stream begins: at a section of the CAR, whose header is not looked for then, or at 0
  * @throws AssetError 'BAD_INPUT' where it is none or ends too early, 'LIMIT'
  */
-export async function* carBlocks(stream: AsyncIterable<Uint8Array>, what: string, limit: number): AsyncGenerator<Block> {
-  const input = new StreamInput(stream)
+export async function* carBlocks(stream: AsyncIterable<Uint8Array>, what: string, limit: number, start = 0): AsyncGenerator<CarBlock> {
+  const input = new StreamInput(stream, start)
   try {
     const parser = await CarParser.of(input, what)
-    await parser.header(false)
+    if (start === 0) await parser.header(false)
+    else parser.skipHeader()
     for (let section = await parser.section(); section; section = await parser.section()) {
       const { cid, blockLength } = section
       if (blockLength > limit)
         throw new AssetError('LIMIT', `Cannot take the block ${cid} of ${what}: it has ${blockLength} bytes, the limit is ${limit}`)
-      yield { cid, bytes: await input.exactly(blockLength, true) }
+      const offset = input.pos
+      yield { cid, bytes: await input.exactly(blockLength, true), offset }
     }
   } finally {
     await input.close()

@@ -15,19 +15,21 @@ const MOST_LOCATIONS = 16
  * the HTTP API of a node when the first block is asked for.
  * Source: https://developers.ceramic.network/docs/protocol/js-ceramic/guides/ceramic-clients/javascript-clients/http-api
  * @param id what follows `ceramic://`: a StreamID, or a CommitID
- * @param sourcesOf brokers for a URI that others chose @throws AssetError 'BAD_USAGE' for one that is not to be used
+ * @param sourcesOf brokers for URIs that others chose, in their order @throws AssetError 'BAD_USAGE' for one that is not to be used
  * @throws AssetError 'BAD_USAGE' for what is no stream
  */
-export function ceramic(id: string, nodes: readonly string[], sourcesOf: (uri: string) => Broker[]): Broker[] {
+export function ceramic(id: string, nodes: readonly string[], sourcesOf: (uris: readonly string[]) => Broker[]): Broker[] {
   if (!/^k[0-9a-z]{40,160}$/.test(id))
     throw new AssetError('BAD_USAGE', `Cannot use the source "ceramic://${id}": give the StreamID, such as ceramic://kjzl6c…`)
   return nodes.map((address) => stream(id, new HttpOrigin(address), sourcesOf))
 }
 
-function stream(id: string, origin: HttpOrigin, sourcesOf: (uri: string) => Broker[]): Broker {
+function stream(id: string, origin: HttpOrigin, sourcesOf: (uris: readonly string[]) => Broker[]): Broker {
   const name = `ceramic ${origin.name} ${id}`
+  const stop = new AbortController()
   let known: Promise<Retriever | undefined> | undefined
-  const find = async (signal: AbortSignal | undefined): Promise<Retriever | undefined> => {
+  const find = async (): Promise<Retriever | undefined> => {
+    const { signal } = stop
     const reply = await origin.request({ path: `/api/v0/streams/${id}`, headers: { accept: 'application/json' }, signal })
     const bytes = await reply.bytes(MOST_STATE)
     if (reply.status === 404) return undefined
@@ -36,16 +38,17 @@ function stream(id: string, origin: HttpOrigin, sourcesOf: (uri: string) => Brok
         'IO',
         `Cannot read the ${name}: it answers ${reply.status} ${Buffer.from(bytes).toString().slice(0, 200).trim()}`,
       )
-    return new Retriever(locationsIn(parseJsonObject(bytes, `the ${name}`), name).flatMap(sourcesOf))
+    return new Retriever(sourcesOf(locationsIn(parseJsonObject(bytes, `the ${name}`), name)))
   }
   return {
     name,
     async block(cid: CID, options: BlockOptions) {
-      known ??= find(options.signal)
-      const retriever = await known.catch((error: unknown) => {
+      // Whoever asks first is not the only one who waits for it: it goes on when that one is cancelled.
+      known ??= find().catch((error: unknown) => {
         known = undefined
         throw error
       })
+      const retriever = await unlessAborted(known, options.signal, `read the ${name}`)
       try {
         return await retriever?.block(cid, options)
       } catch (error) {
@@ -54,10 +57,21 @@ function stream(id: string, origin: HttpOrigin, sourcesOf: (uri: string) => Brok
       }
     },
     async close() {
+      stop.abort()
       await (await known?.catch(() => undefined))?.close()
       await origin.close()
     },
   }
+}
+
+/** What a promise resolves to, unless the signal fires before. @throws AssetError 'ABORTED' */
+function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined, doing: string): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    const onAbort = () => reject(new AssetError('ABORTED', `Cannot finish to ${doing}: it was cancelled`, { cause: signal?.reason }))
+    if (signal?.aborted) onAbort()
+    signal?.addEventListener('abort', onAbort)
+    promise.then(resolve, reject).finally(() => signal?.removeEventListener('abort', onAbort))
+  })
 }
 
 /** The URIs in the newest content of a stream. @throws AssetError 'BAD_INPUT' where there are none */

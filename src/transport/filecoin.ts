@@ -3,6 +3,7 @@ import { AssetError } from '../core/errors.js'
 import type { Broker } from './broker.js'
 import { gateway } from './gateway.js'
 import { HttpOrigin } from './http.js'
+import type { SpoolPlace } from './spool-file.js'
 import { webCar } from './web-car.js'
 
 const UNSEALED_PIECE = 0xf101
@@ -14,9 +15,9 @@ const UNSEALED_PIECE = 0xf101
  * @param place what follows `fil://`
  * @throws AssetError 'BAD_USAGE' for what is no CID
  */
-export function filecoin(place: string, gateways: readonly string[]): Broker[] {
+export function filecoin(place: string, gateways: readonly string[], spools: SpoolPlace): Broker[] {
   const isPiece = cidOf('fil', place).code === UNSEALED_PIECE
-  return gateways.map((address) => (isPiece ? webCar(new HttpOrigin(address), `/piece/${place}`, 'filecoin') : gateway(address)))
+  return gateways.map((address) => (isPiece ? webCar(new HttpOrigin(address), `/piece/${place}`, spools, 'filecoin') : gateway(address)))
 }
 
 /**

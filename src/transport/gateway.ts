@@ -38,8 +38,10 @@ export function gateway(address: string, patience?: number, isPublic?: boolean):
 
   return {
     name,
-    async block(cid: CID, { limit, signal }) {
-      return (await ask(`/ipfs/${cid}?format=raw`, RAW, signal))?.bytes(limit)
+    async block(cid: CID, { limit, signal, onUnmeasured }) {
+      const reply = await ask(`/ipfs/${cid}?format=raw`, RAW, signal)
+      if (reply && !reply.isMeasured) onUnmeasured?.()
+      return reply?.bytes(limit)
     },
     async *dag(root: CID, { limit, signal }) {
       const type = `${CAR}; version=1; order=dfs; dups=n`

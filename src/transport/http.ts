@@ -6,6 +6,7 @@ import { AssetError, systemCode, throwIfAborted } from '../core/errors.js'
 import { LEAF } from '../core/limits.js'
 import { isOwnHost, plainLookup, publicLookup, redirectKind } from './addresses.js'
 import { Patience } from './patience.js'
+import { shown } from './shown.js'
 
 const MOST_REDIRECTS = 5
 const MOST_CONNECTIONS = 16
@@ -30,6 +31,8 @@ export interface HttpRequest {
 export interface HttpReply {
   readonly status: number
   readonly headers: IncomingMessage['headers']
+  /** it says how long it is, so that what comes is all of it */
+  readonly isMeasured: boolean
   /** the body as it comes, so many bytes at most */
   body(limit: number): AsyncGenerator<Uint8Array>
   /** the whole body, so many bytes at most: what it says to be longer is not read */
@@ -51,6 +54,15 @@ async function filled(target: Uint8Array<ArrayBuffer>, pieces: AsyncIterable<Uin
     at += piece.byteLength
   }
   return Buffer.from(target.buffer, target.byteOffset, at)
+}
+
+function decoded(part: string, address: string): string {
+  try {
+    return decodeURIComponent(part)
+  } catch (cause) {
+    const why = 'its name or password is not percent-encoded as it has to be'
+    throw new AssetError('BAD_USAGE', `Cannot use the address ${JSON.stringify(shown(address))}: ${why}`, { cause })
+  }
 }
 
 /** Why a request failed, in the words of {@link AssetError}: without what failed. */
@@ -88,12 +100,11 @@ export class HttpOrigin {
   ) {
     const url = URL.canParse(address) ? new URL(address) : undefined
     if (!url || !/^https?:$/.test(url.protocol) || url.search || url.hash) {
-      const shown = address.replace(/\/\/.*@/, '//')
-      throw new AssetError('BAD_USAGE', `Cannot use the address ${JSON.stringify(shown)}: give one such as http://127.0.0.1:5001`)
+      throw new AssetError('BAD_USAGE', `Cannot use the address ${JSON.stringify(shown(address))}: give one such as http://127.0.0.1:5001`)
     }
     if (isPublic && isOwnHost(url.hostname))
-      throw new AssetError('BAD_USAGE', `Cannot use the address ${JSON.stringify(address)}: it is not on the public internet`)
-    const login = [url.username, url.password].map(decodeURIComponent)
+      throw new AssetError('BAD_USAGE', `Cannot use the address ${JSON.stringify(shown(address))}: it is not on the public internet`)
+    const login = [url.username, url.password].map((part) => decoded(part, address))
     if (url.username || url.password) this.authorization = `Basic ${Buffer.from(login.join(':')).toString('base64')}`
     url.username = ''
     url.password = ''
@@ -187,6 +198,7 @@ export class HttpOrigin {
     return {
       status: reply.statusCode ?? 0,
       headers: reply.headers,
+      isMeasured: announced >= 0,
       body,
       bytes,
       cancel: async () => {

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { CID } from 'multiformats/cid'
 import { AssetError, reasonOf } from '../core/errors.js'
+import type { BlockOptions } from './broker.js'
 import { HttpOrigin, type HttpReply, type HttpRequest } from './http.js'
 
 const MOST_REPLY = 1024 * 1024
@@ -46,9 +47,12 @@ export class KuboRpc {
   }
 
   /** The bytes of a block, unverified, that the node has or can find; undefined where it can't. */
-  async block(cid: CID, { limit, signal }: { limit: number; signal?: AbortSignal | undefined }): Promise<Uint8Array | undefined> {
+  async block(cid: CID, { limit, signal, onUnmeasured }: BlockOptions): Promise<Uint8Array | undefined> {
     const reply = await this.call('block/get', { arg: `${cid}`, timeout: '30s' }, { signal })
-    if (reply.status === 200) return reply.bytes(limit)
+    if (reply.status === 200) {
+      if (!reply.isMeasured) onUnmeasured?.()
+      return reply.bytes(limit)
+    }
     const why = await this.complaint(reply)
     if (MISSING.test(why)) return undefined
     throw this.failed('get a block of', why)

@@ -10,6 +10,8 @@ const PATIENCE_MS = 3000
 const REST_MS = 250
 /** Failures of one broker after which a block is no longer asked of it. */
 const ATTEMPTS = 4
+/** Wrong answers of one broker that are taken for answers that were cut off, where they did not say how long they are. */
+const MOST_CUTS = 3
 // What is no better next time.
 const FOR_GOOD: readonly ErrorCode[] = ['BAD_INPUT', 'NOT_FOUND', 'UNSUPPORTED']
 
@@ -29,9 +31,9 @@ interface Answer {
 }
 
 /**
- * Gets blocks from brokers and verifies them: what it gives is what the CID says. Each block is asked of the broker that is
- * likely to have it here first; of the next one after an error, a miss, wrong bytes, or when it takes long. A broker that
- * gave wrong bytes is not asked again.
+ * Gets blocks from brokers and verifies them: what it gives is what the CID says. Each block is asked of the broker of the lowest
+ * rank, among equals of the one that is likely to have it here first; of the next one after an error, a miss, wrong bytes, or
+ * when it takes long. A broker that gave wrong bytes is not asked again.
  */
 export class Retriever {
   private readonly standings: readonly Standing[]
@@ -71,6 +73,7 @@ export class Retriever {
     const attempts = new Map(this.standings.filter(({ gone }) => gone === undefined).map((one) => [one, ATTEMPTS]))
     const running = new Map<Standing, Promise<Answer>>()
     const errors: AssetError[] = []
+    const late = new Set<Standing>()
     let isLate = false
     for (;;) {
       throwIfAborted(signal, `get the block ${cid}`)
@@ -82,9 +85,17 @@ export class Retriever {
       if (running.size === 0) throw this.notFound(cid, errors)
       const answer = await firstOf(running.values(), running.size < attempts.size ? this.patience : undefined)
       isLate = answer === undefined
-      if (!answer) continue
+      if (!answer) {
+        for (const one of running.keys()) late.add(one)
+        continue
+      }
       const { from, bytes, error } = answer
-      if (bytes) return bytes
+      late.delete(from)
+      if (bytes) {
+        // Else each block would wait for them again.
+        for (const one of late) one.tookLong(this.patience)
+        return bytes
+      }
       running.delete(from)
       if (error) errors.push(error)
       const left = error?.code === 'IO' ? attempts.get(from)! - 1 : 0
@@ -96,10 +107,17 @@ export class Retriever {
   /** Asks a broker for a block; never rejects. */
   private async ask(from: Standing, cid: CID, options: { limit: number; signal: AbortSignal }): Promise<Answer> {
     const ended = from.ask()
+    let isMeasured = true
+    const onUnmeasured = () => {
+      isMeasured = false
+    }
     try {
-      const bytes = await from.broker.block(cid, options)
-      if (bytes && !(await this.isRight(from, cid, bytes, options.limit)))
-        throw new AssetError('CORRUPT', `Cannot use the block ${cid} of ${from.broker.name}: it is other bytes`)
+      const bytes = await from.broker.block(cid, { ...options, onUnmeasured })
+      if (bytes && !(await this.isRight(from, cid, bytes, options.limit, isMeasured)))
+        throw new AssetError(
+          from.gone === undefined ? 'IO' : 'CORRUPT',
+          `Cannot use the block ${cid} of ${from.broker.name}: it is other bytes`,
+        )
       ended(bytes ? { bytes: bytes.byteLength } : 'miss')
       return bytes ? { from, bytes } : { from }
     } catch (cause) {
@@ -112,8 +130,10 @@ export class Retriever {
     }
   }
 
-  private async isRight(from: Standing, cid: CID, bytes: Uint8Array, limit: number): Promise<boolean> {
+  /** False for wrong bytes, whose broker is gone then; only not at once where they may have been right and cut off. */
+  private async isRight(from: Standing, cid: CID, bytes: Uint8Array, limit: number, isMeasured = true): Promise<boolean> {
     if (bytes.byteLength <= limit && (await isBlock(cid, bytes))) return true
+    if (!isMeasured && bytes.byteLength < limit && ++from.cuts <= MOST_CUTS) return false
     from.gone = `Cannot trust ${from.broker.name}: the bytes that it gave for ${cid} are others; it is not asked again`
     return false
   }
@@ -164,9 +184,12 @@ export class Retriever {
   }
 }
 
-/** Who is likely to be first; those that rest come after those that don't, the one that rests for the shortest time first. */
+/**
+ * Who is to be asked: of the lowest rank, and likely to be first there. Those that rest come after those that don't, whatever
+ * their rank, the one that rests for the shortest time first.
+ */
 function best(standings: readonly Standing[]): Standing | undefined {
-  return standings.toSorted((a, b) => restOf(a) - restOf(b) || a.delay - b.delay)[0]
+  return standings.toSorted((a, b) => restOf(a) - restOf(b) || a.rank - b.rank || a.delay - b.delay)[0]
 }
 
 /** Milliseconds for which a broker is to be left alone. */

@@ -9,11 +9,14 @@ import { filecoin, ipfs } from './filecoin.js'
 import { folderSource } from './folder-source.js'
 import { gateway } from './gateway.js'
 import { kubo } from './kubo.js'
+import { shown } from './shown.js'
+import { type SpoolPlace, spoolsIn, TEMPORARY } from './spool-file.js'
 import { webSource } from './web-car.js'
 
-/** Who is asked for what names no server, and whether the source was chosen by others. */
+/** Who is asked for what names no server, where what comes as a whole lies meanwhile, and whether the source was chosen by others. */
 interface Asking {
   readonly env: NodeJS.ProcessEnv
+  readonly spools: SpoolPlace
   readonly isForeign: boolean
 }
 
@@ -32,7 +35,9 @@ function serversOf(kind: keyof typeof SERVERS, { env }: Asking): string[] {
   return listed(env[variable] ?? usual)
 }
 
-const web: Kind = (_, text, { isForeign }) => [webSource(text, isForeign, (address) => gateway(address, undefined, isForeign))]
+const web: Kind = (_, text, { isForeign, spools }) => [
+  webSource(text, isForeign, spools, (address) => gateway(address, undefined, isForeign)),
+]
 
 /** What whoever wrote the source may have chosen; others are kept from this machine and those near it. */
 const KINDS: Record<string, Kind> = {
@@ -41,27 +46,30 @@ const KINDS: Record<string, Kind> = {
   http: web,
   file: (_, text) => [fileSource(text)],
   ceramic: (rest, _, asking) =>
-    ceramic(below(rest), serversOf('ceramic', asking), (uri) => sourceOf(uri, { ...asking, isForeign: true }, FOREIGN_KINDS)),
+    ceramic(below(rest), serversOf('ceramic', asking), (uris) =>
+      inOrder(uris.map((uri) => sourceOf(uri, { ...asking, isForeign: true }, FOREIGN_KINDS))),
+    ),
 }
 const FOREIGN_KINDS: Record<string, Kind> = {
   https: web,
   ipfs: (rest, _, asking) => ipfs(below(rest), serversOf('ipfs', asking)),
-  ar: (rest, _, asking) => arweave(below(rest), serversOf('arweave', asking)),
-  fil: (rest, _, asking) => filecoin(below(rest), serversOf('filecoin', asking)),
+  ar: (rest, _, asking) => arweave(below(rest), serversOf('arweave', asking), asking.spools),
+  fil: (rest, _, asking) => filecoin(below(rest), serversOf('filecoin', asking), asking.spools),
 }
 const ALL_KINDS = { ...KINDS, ...FOREIGN_KINDS }
 
 /**
  * Brokers for sources as people write them: `kubo:http://127.0.0.1:5001`, `gateway:https://HOST`, the path of a CAR file, or a
  * URI: `https://` (a gateway, or a CAR), `file://` (a CAR, or a folder), `ipfs://CID`, `ar://TX`, `fil://CID`,
- * `ceramic://STREAM`. Nothing is opened or asked yet.
+ * `ceramic://STREAM`. They are equals, but for CARs that come as a whole, which are asked after the others. Nothing is opened or
+ * asked yet.
  * @throws AssetError 'BAD_USAGE' for a source that is none of these
  */
-export function sourcesOf(texts: readonly string[], env: NodeJS.ProcessEnv = process.env): Broker[] {
+export function sourcesOf(texts: readonly string[], env: NodeJS.ProcessEnv = process.env, spools: SpoolPlace = TEMPORARY): Broker[] {
   return texts.flatMap((text) => {
     const [, scheme = ''] = /^([a-z]+):/.exec(text) ?? []
     if (!Object.hasOwn(ALL_KINDS, scheme) && text.endsWith('.car')) return carFile(text)
-    return sourceOf(text, { env, isForeign: false }, ALL_KINDS)
+    return sourceOf(text, { env, spools, isForeign: false }, ALL_KINDS)
   })
 }
 
@@ -71,8 +79,8 @@ function sourceOf(text: string, asking: Asking, kinds: Record<string, Kind>): Br
   throw new AssetError(
     'BAD_USAGE',
     asking.isForeign
-      ? `Cannot use the source ${JSON.stringify(text)}: others may name ${Object.keys(kinds).join(', ')} alone`
-      : `Cannot use the source ${JSON.stringify(text)}: give kubo:URL, gateway:URL, the path of a .car file, or a URI (${Object.keys(ALL_KINDS).join(', ')})`,
+      ? `Cannot use the source ${JSON.stringify(shown(text))}: others may name ${Object.keys(kinds).join(', ')} alone`
+      : `Cannot use the source ${JSON.stringify(shown(text))}: give kubo:URL, gateway:URL, the path of a .car file, or a URI (${Object.keys(ALL_KINDS).join(', ')})`,
   )
 }
 
@@ -104,16 +112,40 @@ function listed(text: string): string[] {
     .filter((part) => part !== '')
 }
 
-/** Brokers for the sources that MODULE_ASSETS_SOURCES names, separated by commas. @throws AssetError 'BAD_USAGE' */
-export function defaultSources(env: NodeJS.ProcessEnv = process.env): Broker[] {
-  return sourcesOf(listed(env.MODULE_ASSETS_SOURCES ?? ''))
-}
-
 /**
- * The sources of an asset: those given, else where it may be had as noted in the store, then those of MODULE_ASSETS_SOURCES.
+ * The sources of an asset: those given, which are equals, else where it may be had as noted in the store, in that order, and after
+ * them those of MODULE_ASSETS_SOURCES.
  * @throws AssetError 'BAD_USAGE' for one that can't be used; 'CORRUPT' | 'IO' where the notes can't be read
  */
-export async function sourcesFor(cid: string, store: Store, given?: readonly string[]): Promise<Broker[]> {
-  if (given) return sourcesOf(given)
-  return [...sourcesOf(await store.locations(cid)), ...defaultSources()]
+export async function sourcesFor(
+  cid: string,
+  store: Store,
+  given?: readonly string[],
+  env: NodeJS.ProcessEnv = process.env,
+): Promise<Broker[]> {
+  const spools = spoolsIn(store.layout, cid)
+  const brokersOf = (texts: readonly string[]) => sourcesOf(texts, env, spools)
+  if (given) return brokersOf(given)
+  const noted = inOrder((await store.locations(cid)).map((uri) => brokersOf([uri])))
+  return after(noted, brokersOf(listed(env.MODULE_ASSETS_SOURCES ?? '')))
+}
+
+/** The brokers of a list of places, those of each after those of the places before; CARs that come as a whole after all others. */
+function inOrder(places: readonly (readonly Broker[])[]): Broker[] {
+  const single = places.map((brokers) => brokers.filter(({ rank = 0 }) => rank === 0))
+  const whole = places.map((brokers) => brokers.filter(({ rank = 0 }) => rank > 0))
+  return [...single, ...whole].reduce<Broker[]>(
+    (all, next) =>
+      after(
+        all,
+        next.map((broker) => ({ ...broker, rank: 0 })),
+      ),
+    [],
+  )
+}
+
+/** Brokers, and others that are asked after them. */
+function after(first: readonly Broker[], then: readonly Broker[]): Broker[] {
+  const behind = Math.max(-1, ...first.map(({ rank = 0 }) => rank)) + 1
+  return [...first, ...then.map((broker) => ({ ...broker, rank: behind + (broker.rank ?? 0) }))]
 }

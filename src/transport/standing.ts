@@ -33,6 +33,8 @@ export class Standing {
   misses = 0
   failures = 0
   gone: string | undefined
+  /** wrong answers that may have been cut off */
+  cuts = 0
   /** requests that it has not answered yet */
   asked = 0
   /** the time, in milliseconds, until which it is better left alone */
@@ -46,6 +48,10 @@ export class Standing {
     readonly broker: Broker,
     private readonly shortestRest: number,
   ) {}
+
+  get rank(): number {
+    return this.broker.rank ?? 0
+  }
 
   /** Seconds after which one more block would be here, as far as is known. */
   get delay(): number {
@@ -78,6 +84,16 @@ export class Standing {
   private fail(began: number, now: number, asked: number): void {
     this.failures += 1
     this.seconds += FAILURE_SECONDS
+    this.leaveAlone(began, now, asked)
+  }
+
+  /** Notes that another broker had to be asked after so many milliseconds, and was first. */
+  tookLong(milliseconds: number): void {
+    const now = performance.now()
+    this.leaveAlone(now - milliseconds, now)
+  }
+
+  private leaveAlone(began: number, now: number, asked = 0): void {
     // Those that were asked before it began to rest fail for the same reason.
     if (began >= this.restsUntil) this.rest = Math.min(Math.max(this.shortestRest, this.rest * 2), MOST_REST_MS)
     this.restsUntil = Math.max(this.restsUntil, now + Math.max(this.rest, Math.min(asked, MOST_REST_MS)))

@@ -2,6 +2,7 @@ import { gzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
 import { leafCid } from '../../src/core/cid.js'
 import { gateway } from '../../src/transport/gateway.js'
+import { kubo } from '../../src/transport/kubo.js'
 import { Retriever } from '../../src/transport/retriever.js'
 import { leaf, sha256 } from '../transport/made-blocks.js'
 import { flood, type OddServer, oddServer, rawServer } from '../transport/odd-server.js'
@@ -35,7 +36,8 @@ async function expectOther({ url }: { url: string }): Promise<void> {
 describe('a hostile gateway', () => {
   it('57: wrong bytes, whole or cut, are discarded, and it is asked for nothing more', async () => {
     for (const bytes of [OTHER.bytes, BLOCK.bytes.subarray(1), new Uint8Array(0), Buffer.concat([BLOCK.bytes, BLOCK.bytes])]) {
-      await using server = await oddServer((_, response) => response.writeHead(200, RAW).end(bytes))
+      const headers = { ...RAW, 'content-length': bytes.byteLength }
+      await using server = await oddServer((_, response) => response.writeHead(200, headers).end(bytes))
       const retriever = new Retriever([gateway(server.url)], QUICK)
       await expect(retriever.block(BLOCK.cid)).rejects.toMatchObject({ code: 'CORRUPT' })
       await expect(retriever.block(OTHER.cid)).rejects.toMatchObject({ code: 'NOT_FOUND' })
@@ -43,6 +45,45 @@ describe('a hostile gateway', () => {
       await retriever.close()
       await expectOther(server)
     }
+  })
+
+  it.each([
+    ['a gateway', gateway],
+    ['a Kubo node', kubo],
+  ])('60: an answer of %s that may have been cut off is asked for again, but not for ever', async (_what, brokerAt) => {
+    let cut = 0
+    let most = 1
+    await using server = await oddServer((_, response) => {
+      response.writeHead(200, { ...RAW, 'transfer-encoding': 'chunked' })
+      response.end(cut++ < most ? BLOCK.bytes.subarray(0, 3) : BLOCK.bytes)
+    })
+    const retriever = new Retriever([brokerAt(server.url)], QUICK)
+    expect(await retriever.block(BLOCK.cid)).toEqual(BLOCK.bytes)
+    expect(server.asked).toHaveLength(2)
+    most = Number.POSITIVE_INFINITY
+    await expect(retriever.block(BLOCK.cid)).rejects.toMatchObject({ name: 'AssetError' })
+    await expect(retriever.block(BLOCK.cid)).rejects.toMatchObject({ code: 'NOT_FOUND' })
+    expect(server.asked).toHaveLength(5)
+    await retriever.close()
+  })
+
+  it.each([
+    ['a gateway', gateway],
+    ['a Kubo node', kubo],
+  ])('60: an answer of %s whose trailer says that it broke off is asked for again, even if nothing is missing', async (_what, brokerAt) => {
+    await using server = await oddServer((_, response) => {
+      response.writeHead(200, { ...RAW, trailer: 'X-Stream-Error' })
+      response.write(BLOCK.bytes)
+      response.addTrailers({ 'X-Stream-Error': 'context canceled' })
+      response.end()
+    })
+    const retriever = new Retriever([brokerAt(server.url)], QUICK)
+    await expect(retriever.block(BLOCK.cid)).rejects.toMatchObject({
+      code: 'IO',
+      message: expect.stringContaining('it broke off: context canceled'),
+    })
+    expect(server.asked).toHaveLength(4)
+    await retriever.close()
   })
 
   it('57: a page for people under status 200 is no block, and no reason to distrust it for ever', async () => {

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
-import { readFile, writeFile } from 'node:fs/promises'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import { CID } from 'multiformats/cid'
@@ -123,8 +123,30 @@ describe('an asset by where it may be had', () => {
     }
     await pull([`ceramic://${STREAM}`], env)
     expect(server.asked).toHaveLength(1)
-    expect(arweave.asked.length).toBeGreaterThan(0)
+    // It would come as a whole.
+    expect(arweave.asked).toEqual([])
     await pull([`ceramic://${OTHER}`], env)
+  })
+
+  it('a stream of Ceramic is read for all who wait, whoever of them is cancelled', async () => {
+    let reads = 0
+    await using server = await serveHttp((_, reply) => {
+      reads += 1
+      setImmediate(() => {
+        controller.abort()
+        setImmediate(() => reply.end(JSON.stringify({ state: { content: { cid } } })))
+      })
+    })
+    const controller = new AbortController()
+    const env = { MODULE_ASSETS_CERAMIC_NODES: server.address, MODULE_ASSETS_IPFS_GATEWAYS: served.gateway.address }
+    const [broker] = sourcesOf([`ceramic://${STREAM}`], env)
+    const root = CID.parse(cid)
+    const asked = [broker!.block(root, { limit: 2 ** 20, signal: controller.signal }), broker!.block(root, { limit: 2 ** 20 })]
+    const [first, second] = await Promise.allSettled(asked)
+    expect(first).toMatchObject({ status: 'rejected', reason: { code: 'ABORTED' } })
+    expect(second).toMatchObject({ status: 'fulfilled' })
+    expect(reads).toBe(1)
+    await broker!.close!()
   })
 
   it.each([
@@ -174,6 +196,24 @@ describe('an asset by where it may be had', () => {
   })
 
   it.each([
+    'https://u:secret@/',
+    'xx://u:secret@h',
+    'kubo:ftp://u:secret@h/',
+    'https://u:secret@[/x?sig=secret',
+    'gateway:http://u%zz:secret@h',
+  ])('62: does not repeat the password of %s', (source) => {
+    const message = (() => {
+      try {
+        return sourcesOf([source]).map(({ name }) => name)[0]
+      } catch (error) {
+        return (error as Error).message
+      }
+    })()
+    expect(message).toMatch(/^Cannot use/)
+    expect(message).not.toContain('secret')
+  })
+
+  it.each([
     ['ar://short', /43 characters of a transaction/],
     ['ipfs://nonsense', /it is not a CID/],
     ['fil://', /it is not a CID/],
@@ -181,6 +221,7 @@ describe('an asset by where it may be had', () => {
     ['file://host/x', /give a whole path|host/],
     ['https://', /is not a URL/],
     ['ftp://example.org/x', /give kubo:URL/],
+    ['gateway:http://a%zz@host', /not percent-encoded/],
   ])('does not know %s', (source, text) => {
     expect(() => sourcesOf([source])).toThrow(expect.objectContaining({ code: 'BAD_USAGE', message: expect.stringMatching(text) }))
   })
@@ -206,10 +247,75 @@ describe('an asset by where it may be had', () => {
       expect(await store.locations(cid)).toEqual([])
     })
 
+    it('asks a later one only for what the first does not have, and for no CAR that comes as a whole', async () => {
+      await using other = await temporary()
+      const store = await openStore(`${other.path}/store`)
+      await using whole = await serveHttp((_, reply) => reply.end(car))
+      await using second = await serveHttp((_, reply) => reply.writeHead(404).end())
+      await note(store, `${whole.address}/x.car`, served.gateway.address, second.address)
+      const env = { MODULE_ASSETS_SOURCES: `${second.address}/more` }
+      const brokers = await sourcesFor(cid, store, undefined, env)
+      expect(brokers.map(({ rank, name }) => [rank, name])).toEqual([
+        [0, `gateway ${served.gateway.address}`],
+        [1, `gateway ${second.address}`],
+        [2, `car ${whole.address}/x.car`],
+        [3, `gateway ${second.address}/more`],
+      ])
+      const retriever = new Retriever(brokers, { patience: 60_000, rest: 1 })
+      const { fetched } = await pullAsset(CID.parse(cid), { store, blocks: (cid, options) => retriever.block(cid, options) })
+      expect(retriever.counts()[0]).toMatchObject({ blocks: fetched.blocks })
+      await retriever.close()
+      expect([...whole.asked, ...second.asked]).toEqual([])
+      expect(
+        (await sourcesFor(cid, store, [`${whole.address}/x.car`, 'x.car', served.gateway.address])).map(({ rank = 0 }) => rank),
+      ).toEqual([1, 0, 0])
+    })
+
+    it('59: a CAR is gone on with by the next pull, in the store, where nothing of it stays when the asset is there', async () => {
+      await using other = await temporary()
+      const store = await openStore(`${other.path}/store`)
+      let sent = 0
+      let isWhole = false
+      await using server = await serveHttp(({ headers }, reply) => {
+        const start = headers['if-range'] === '"one"' ? Number(/^bytes=(\d+)-$/.exec(headers.range ?? '')![1]) : 0
+        const bytes = car.subarray(start, isWhole ? undefined : Math.max(start, car.byteLength / 2))
+        sent += bytes.byteLength
+        reply.writeHead(start > 0 ? 206 : 200, {
+          etag: '"one"',
+          'content-length': car.byteLength - start,
+          'content-range': `bytes ${start}-${car.byteLength - 1}/${car.byteLength}`,
+        })
+        if (isWhole) reply.end(bytes)
+        else reply.write(bytes, () => setTimeout(() => reply.destroy(), 30))
+      })
+      const once = async () => {
+        const retriever = new Retriever(await sourcesFor(cid, store, [`${server.address}/x.car`]), { rest: 1 })
+        return pullAsset(CID.parse(cid), { store, blocks: (cid, options) => retriever.block(cid, options) }).finally(() =>
+          retriever.close(),
+        )
+      }
+      await expect(once()).rejects.toMatchObject({ code: 'IO' })
+      await expect(once()).rejects.toMatchObject({ code: 'IO' })
+      expect(sent).toBeLessThan(0.6 * car.byteLength)
+      isWhole = true
+      await once()
+      // What the cut block had is fetched twice.
+      expect(sent).toBeLessThan(car.byteLength + 2 ** 20)
+      expect((await readdir(store.layout.partialFan(cid)).catch(() => [])).filter((name) => name.startsWith(cid))).toEqual([])
+    })
+
     it('is refused where it is none, has a password in it, or is too much', async () => {
       await using other = await temporary()
       const store = await openStore(`${other.path}/store`)
-      for (const uri of ['nonsense', 'https://a b', `https://${'x'.repeat(2048)}`, 'https://me:secret@example.org', 'ftp://example.org'])
+      for (const uri of [
+        'https://[',
+        'https://a:99999/x',
+        'nonsense',
+        'https://a b',
+        `https://${'x'.repeat(2048)}`,
+        'https://me:secret@example.org',
+        'ftp://example.org',
+      ])
         await expect(note(store, uri)).rejects.toMatchObject({ code: 'BAD_USAGE' })
       await note(store, ...Array.from({ length: 64 }, (_, i) => `https://example.org/${i}`))
       await expect(note(store, 'https://example.org/64')).rejects.toMatchObject({ code: 'LIMIT' })

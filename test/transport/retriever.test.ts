@@ -124,6 +124,41 @@ describe('a retriever', () => {
     expect(quick!.blocks).toBeGreaterThan(60)
   })
 
+  describe('whose brokers have ranks', () => {
+    const ranked = (broker: Broker, rank: number): Broker => ({ ...broker, rank })
+
+    it('asks none of a later one while those before give what they are asked for, however many are under way', async () => {
+      const asked: string[] = []
+      const quick = (name: string) => scripted(name, ['give'], asked)
+      const slow: Broker = {
+        name: 'slow',
+        block: async (cid) => {
+          await setTimeout(5)
+          return BLOCKS.find((one) => one.cid.equals(cid))!.bytes
+        },
+      }
+      const retriever = new Retriever([ranked(quick('second'), 1), slow, ranked(quick('third'), 2)])
+      for (let round = 0; round < 5; round++) await Promise.all(BLOCKS.map(({ cid }) => retriever.block(cid)))
+      expect(asked).toEqual([])
+      expect(retriever.counts()).toMatchObject([{ blocks: 0 }, { blocks: 5 * BLOCKS.length }, { blocks: 0 }])
+    })
+
+    it.each(['miss', 'fail', 'lie', 'stall', 'busy'] as const)('goes on to the next one after a %s', async (deed) => {
+      const asked: string[] = []
+      const one = (name: string, deed: Deed, rank: number) => ranked(scripted(name, [deed], asked), rank)
+      const retriever = new Retriever([one('third', 'give', 2), one('second', 'give', 1), one('first', deed, 0)], {
+        patience: 5,
+        rest: 100_000,
+      })
+      expect(await retriever.block(BLOCK.cid)).toEqual(BLOCK.bytes)
+      expect(asked).toEqual(['first', 'second'])
+      for (const { cid } of BLOCKS.slice(1)) await retriever.block(cid)
+      // Who only lacked that block is asked for others; who failed, or took long, is left alone for a while.
+      const again = deed === 'miss' ? ['first', 'second'] : ['second']
+      expect(asked.slice(2)).toEqual([...again, ...again, ...again])
+    })
+  })
+
   it('is cancelled while it waits for a broker, and while one rests', async () => {
     for (const deeds of [['stall'], ['fail']] as const) {
       const controller = new AbortController()
