@@ -28,7 +28,12 @@ export async function exportCar(asset: OpenAsset, out: string, { signal, onProgr
   try {
     const count = await withReadableAsset(asset, signal, (folder) => writeCar(folder, temporary, { signal, onProgress }))
     await rename(temporary, target)
-    await syncFolder(dirname(target))
+    try {
+      await syncFolder(dirname(target))
+    } catch (error) {
+      await rm(target, { force: true })
+      throw error
+    }
     return count
   } catch (error) {
     throw ioError(`write ${out}`, error)
