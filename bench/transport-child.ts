@@ -1,7 +1,9 @@
-// One transfer of the transport bench, in a process of its own: push STORE CID API, pull STORE CID SOURCE, or download URL FILE.
+// One transfer of the transport bench, in a process of its own: push STORE CID API, pull STORE CID SOURCE,
+// download URL FILE, or discard URL.
 // Prints its seconds and the most memory that the process had.
+import assert from 'node:assert/strict'
 import { createWriteStream } from 'node:fs'
-import { get } from 'node:http'
+import { get, type IncomingMessage } from 'node:http'
 import { pipeline } from 'node:stream/promises'
 import { openStore, push } from '../src/api/index.js'
 import { parseCid } from '../src/core/cid.js'
@@ -11,6 +13,11 @@ import { sourcesOf } from '../src/transport/sources.js'
 import { seconds } from './measure.js'
 
 const [what, ...args] = process.argv.slice(2) as [string, string, string, string]
+
+const replyOf = (url: string) =>
+  new Promise<IncomingMessage>((resolve, reject) => {
+    get(url, resolve).on('error', reject)
+  })
 
 const tasks: Record<string, () => Promise<unknown>> = {
   async push() {
@@ -26,8 +33,10 @@ const tasks: Record<string, () => Promise<unknown>> = {
   },
   async download() {
     const [url, file] = args
-    const reply = await new Promise<import('node:http').IncomingMessage>((resolve, reject) => get(url, resolve).on('error', reject))
-    await pipeline(reply, createWriteStream(file, { flush: true }))
+    await pipeline(await replyOf(url), createWriteStream(file, { flush: true }))
+  },
+  async discard() {
+    for await (const chunk of await replyOf(args[0])) assert(chunk.byteLength > 0)
   },
 }
 const taken = await seconds(tasks[what]!)

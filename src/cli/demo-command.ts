@@ -17,6 +17,7 @@ export function addDemoCommand(program: Command): void {
     .command('demo')
     .description('fragment the demo model, load it by CID under a budget smaller than the model, rewrite some dates')
     .option('--json', 'print JSON')
+    .addHelpText('after', '\nExample:\n  $ masset demo')
     .action(({ json = false }: { json?: boolean }) => cancellable((signal) => demo(json, signal)))
 }
 

@@ -14,6 +14,7 @@ export function addDoctorCommand(program: Command): void {
     .command('doctor')
     .description('say what this machine has, what is missing, and the command that adds it')
     .option('--json', 'print JSON')
+    .addHelpText('after', '\nExample:\n  $ masset doctor')
     .action(async (options: { json?: boolean }) => {
       const onnxruntime = await import('onnxruntime-node').then(
         () => 'present',

@@ -12,6 +12,7 @@ export function addStoreCommands(program: Command): void {
     .command('ls')
     .description('list the assets in the local store')
     .option('--json', 'print JSON')
+    .addHelpText('after', '\nExample:\n  $ masset ls')
     .action(async (options: { json?: boolean }) => {
       const assets = await (await openStore()).list()
       if (options.json) print(JSON.stringify(assets))

@@ -1,8 +1,8 @@
 import type { Command } from 'commander'
 import { exportCar, importCar, openStore, push } from '../api/index.js'
 import { formatBytes } from '../core/bytes.js'
-import type { BlockCount } from '../transport/blocks.js'
 import { note, print, withProgress } from './output.js'
+import { amount } from './pull-command.js'
 
 /** Commands that take assets elsewhere and bring them back: push, export, import. */
 export function addTransferCommands(program: Command): void {
@@ -45,8 +45,4 @@ export function addTransferCommands(program: Command): void {
       note(`${pulled.files} files, ${formatBytes(pulled.bytes)}`)
       print(json ? JSON.stringify(pulled) : pulled.cid)
     })
-}
-
-function amount({ blocks, bytes }: BlockCount): string {
-  return `${blocks} blocks, ${formatBytes(bytes)}`
 }

@@ -1,6 +1,8 @@
 import { LEAF } from './limits.js'
 
 const MOST_FREE = 32
+// What is smaller, such as nodes, costs less than a whole leaf's memory that is not given back.
+const LEAST_LENT = 64 * 1024
 const free: ArrayBuffer[] = []
 const lent = new WeakSet<ArrayBufferLike>()
 
@@ -9,6 +11,7 @@ const lent = new WeakSet<ArrayBufferLike>()
  * not do that leaves them to the garbage collector, which a new megabyte for each of thousands of blocks keeps busy.
  */
 export function lend(size: number): Uint8Array<ArrayBuffer> {
+  if (size < LEAST_LENT) return new Uint8Array(size)
   const buffer = free.pop() ?? new ArrayBuffer(LEAF)
   lent.add(buffer)
   return new Uint8Array(buffer, 0, size)

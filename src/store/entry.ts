@@ -27,7 +27,7 @@ export function writeEntry(
   return change.write(path, Buffer.from(`${JSON.stringify(entry)}\n`))
 }
 
-/** What the entry at `path` says of the asset `key`. @throws AssetError 'NOT_FOUND' without an entry, 'CORRUPT' where anything is not as its CID says */
+/** What the entry at `path` says of the asset `key`. @throws AssetError 'NOT_FOUND' without an entry, 'CORRUPT' where anything is not as its CID says, 'IO' */
 export async function readEntry(layout: StoreLayout, path: string, key: string): Promise<Description> {
   const entry = await readSmallFile(path, 4096)
   try {
@@ -39,6 +39,8 @@ export async function readEntry(layout: StoreLayout, path: string, key: string):
     if (String(described.cid) !== key) throw new AssetError('CORRUPT', `it describes ${described.cid}`)
     return described
   } catch (cause) {
+    // Nothing is known to be wrong with the asset then, so nobody is told to remove it.
+    if (cause instanceof AssetError && cause.code === 'IO') throw cause
     const why = cause instanceof Error ? cause.message : String(cause)
     throw new AssetError(
       'CORRUPT',

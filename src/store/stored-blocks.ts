@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import type { CID } from 'multiformats/cid'
 import { fileDag } from '../asset/dag.js'
 import type { AssetFile, FileSums } from '../asset/sums.js'
+import { lend } from '../core/buffers.js'
 import { AssetError } from '../core/errors.js'
 import { LEAF, LIMITS } from '../core/limits.js'
 import { type Held, Lingering } from '../core/lingering.js'
@@ -25,7 +26,7 @@ interface OpenedFile {
 /** The blocks of an asset of a store, which nobody removes until it is let go of. */
 export interface HeldBlocks {
   /**
-   * The bytes of a block of this asset, checked as they were read.
+   * The bytes of a block of this asset, checked as they were read; whoever takes them may give them back (`core/buffers.ts`).
    * @throws AssetError 'CORRUPT' where they are damaged or missing, 'IO'
    */
   block(cid: CID): Promise<Uint8Array>
@@ -115,8 +116,7 @@ export class StoredBlocks {
 }
 
 async function readLeaf({ fragment }: OpenedFile, leaf: number): Promise<Uint8Array> {
-  // Not cleared first: reading fills it or fails.
-  const bytes = Buffer.allocUnsafeSlow(Math.min(LEAF, fragment.size - leaf * LEAF))
+  const bytes = lend(Math.min(LEAF, fragment.size - leaf * LEAF))
   await fragment.read(bytes, leaf * LEAF)
   return bytes
 }

@@ -27,11 +27,6 @@ export interface Broker {
    * @throws AssetError 'IO', 'LIMIT' where the reply is above the limit, 'ABORTED'
    */
   block(cid: CID, options: BlockOptions): Promise<Uint8Array | undefined>
-  /**
-   * All blocks of a DAG in one stream, unverified, for brokers that can; the reader stops when it has enough.
-   * @throws AssetError 'IO', 'BAD_INPUT' where the stream is not what it should be, 'LIMIT', 'ABORTED'
-   */
-  dag?(root: CID, options: BlockOptions): AsyncIterable<Block>
   close?(): Promise<void>
 }
 

@@ -25,7 +25,12 @@ export async function exportCar(asset: OpenAsset, out: string, { signal, onProgr
   try {
     const count = await withReadableAsset(asset, signal, (folder) => writeCar(folder, temporary, { signal, onProgress }))
     if (!(await renameAnew(temporary, target))) throw taken
-    await syncFolder(dirname(target))
+    try {
+      await syncFolder(dirname(target))
+    } catch (error) {
+      await rm(target, { force: true })
+      throw error
+    }
     return count
   } catch (error) {
     throw ioError(`write ${out}`, error)

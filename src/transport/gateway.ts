@@ -1,15 +1,12 @@
 import type { CID } from 'multiformats/cid'
 import { AssetError } from '../core/errors.js'
 import { type Broker, BusyError } from './broker.js'
-import { carBlocks } from './car-stream.js'
 import { HttpOrigin, type HttpReply } from './http.js'
 
 const RAW = 'application/vnd.ipld.raw'
-const CAR = 'application/vnd.ipld.car'
-const MOST_STREAM = Number.MAX_SAFE_INTEGER
 
 /**
- * A trustless HTTP gateway, such as Kubo's or `masset gateway`: single blocks and whole DAGs.
+ * A trustless HTTP gateway, such as Kubo's or `masset gateway`, asked for single blocks.
  * Source: the Trustless Gateway Specification.
  * @param address `https://HOST`, without /ipfs
  * @param isPublic where the address comes from others
@@ -20,16 +17,16 @@ export function gateway(address: string, patience?: number, isPublic?: boolean):
   const name = `gateway ${origin.name}`
 
   /** A reply with what was asked for; undefined where the gateway doesn't have it. */
-  async function ask(path: string, type: string, signal: AbortSignal | undefined): Promise<HttpReply | undefined> {
-    const reply = await origin.request({ path, headers: { accept: type }, signal })
-    const given = String(reply.headers['content-type'] ?? type)
+  async function ask(path: string, signal: AbortSignal | undefined): Promise<HttpReply | undefined> {
+    const reply = await origin.request({ path, headers: { accept: RAW }, signal })
+    const given = String(reply.headers['content-type'] ?? RAW)
       .split(';', 1)[0]!
       .trim()
       .toLowerCase()
-    if (reply.status === 200 && (given === type.split(';', 1)[0] || given === 'application/octet-stream')) return reply
+    if (reply.status === 200 && (given === RAW || given === 'application/octet-stream')) return reply
     await reply.cancel()
     if (reply.status === 404 || reply.status === 410) return undefined
-    const what = reply.status === 200 ? `${given} instead of ${type}` : `status ${reply.status}`
+    const what = reply.status === 200 ? `${given} instead of ${RAW}` : `status ${reply.status}`
     const message = `Cannot use the answer of the ${name}: it is ${what}`
     // Seconds; where it is a date, what is usual will do.
     const wait = Number(reply.headers['retry-after'])
@@ -39,14 +36,9 @@ export function gateway(address: string, patience?: number, isPublic?: boolean):
   return {
     name,
     async block(cid: CID, { limit, signal, onUnmeasured }) {
-      const reply = await ask(`/ipfs/${cid}?format=raw`, RAW, signal)
+      const reply = await ask(`/ipfs/${cid}?format=raw`, signal)
       if (reply && !reply.isMeasured) onUnmeasured?.()
       return reply?.bytes(limit)
-    },
-    async *dag(root: CID, { limit, signal }) {
-      const type = `${CAR}; version=1; order=dfs; dups=n`
-      const reply = await ask(`/ipfs/${root}?format=car&dag-scope=all`, type, signal)
-      if (reply) yield* carBlocks(reply.body(MOST_STREAM), name, limit)
     },
     close: () => origin.close(),
   }

@@ -2,7 +2,7 @@ import { setMaxListeners } from 'node:events'
 import { setTimeout } from 'node:timers/promises'
 import type { CID } from 'multiformats/cid'
 import { AssetError, type ErrorCode, reasonOf, throwIfAborted } from '../core/errors.js'
-import { type Block, type BlockOptions, type Broker, BusyError } from './broker.js'
+import { type BlockOptions, type Broker, BusyError } from './broker.js'
 import { type BrokerCounts, Standing } from './standing.js'
 import { blockLimit, inlineBytes, isBlock } from './verified.js'
 
@@ -147,30 +147,6 @@ export class Retriever {
       return new AssetError(first.code, `Cannot get the block ${cid}: ${first.message}; try again or name another source`, { cause })
     const why = names === '' ? 'no source is named' : gone.length > 0 ? gone.join('; ') : `no source has it (${names})`
     return new AssetError('NOT_FOUND', `Cannot get the block ${cid}: ${why}; name another source`)
-  }
-
-  /**
-   * The blocks of a DAG, verified, as they come out of one stream, where a broker can do that. Ends without an error where
-   * the stream does, or is not what it should be: what is missing then is to be asked for by `block`.
-   * @throws AssetError 'ABORTED'
-   */
-  async *dag(root: CID, options: Partial<BlockOptions> = {}): AsyncGenerator<Block> {
-    const { limit = Number.POSITIVE_INFINITY, signal } = options
-    const from = best(this.standings.filter(({ broker, gone }) => broker.dag && gone === undefined))
-    if (!from) return
-    let ended = from.ask()
-    try {
-      for await (const { cid, bytes } of from.broker.dag!(root, { limit: Math.min(limit, 2 * 2 ** 20), signal })) {
-        if (!(await this.isRight(from, cid, bytes, Math.min(limit, blockLimit(cid))))) throw new AssetError('CORRUPT', from.gone!)
-        ended({ bytes: bytes.byteLength })
-        yield { cid, bytes }
-        ended = from.ask()
-      }
-      ended('given up')
-    } catch {
-      ended(signal?.aborted ? 'given up' : 'failure')
-    }
-    throwIfAborted(signal, `get the blocks of ${root}`)
   }
 
   /** What came from each broker so far. */

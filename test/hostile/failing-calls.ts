@@ -1,9 +1,9 @@
-// Run by itself, in the folder $WATCHED: fragments a checkpoint, or pulls an asset, while one call of `node:fs` after the other fails, and
-// looks what that leaves. Prints what is wrong, one line each.
+// Run by itself, in the folder $WATCHED: fragments a checkpoint, pulls, imports or exports an asset, while one call of `node:fs` after the
+// other fails, and looks what that leaves. Prints what is wrong, one line each.
 import { cpSync, readdirSync, rmSync, truncateSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { CID } from 'multiformats/cid'
-import { AssetError, type FragmentResult, fragment, openStore, verify } from '../../src/api/index.js'
+import { AssetError, exportCar, type FragmentResult, fragment, importCar, openStore, verify } from '../../src/api/index.js'
 import { pullAsset } from '../../src/transport/pull.js'
 import { blocksIn } from './blocks-on-disk.js'
 import { readLog } from './disk-log.js'
@@ -14,9 +14,10 @@ import { missing, partOf, readTree, type Tree, treeHash } from './trees.js'
 /** What it is told: a folder with a checkpoint `a` and a store that holds `b`; where `a` goes; which faults at which first call. */
 export interface FailingCalls {
   readonly base: string
-  readonly target: 'store' | 'out' | 'pull'
-  /** the blocks that are pulled, and the asset's CID */
+  readonly target: 'store' | 'out' | 'pull' | 'import' | 'export'
+  /** the blocks that are pulled, the CAR that is imported, and the asset's CID */
   readonly blocks?: string
+  readonly car?: string
   readonly cid?: string
   readonly faults: readonly { readonly deed: Fault['deed']; readonly kinds: readonly Kind[]; readonly lasting?: boolean }[]
   /** the first and the last call that are failed; all when left out */
@@ -39,10 +40,13 @@ const base = settled(readTree(task.base))
 let runs = 0
 
 async function attempt(disk: string): Promise<Pick<FragmentResult, 'cid' | 'files'>> {
-  if (task.target === 'pull')
-    return pullAsset(CID.parse(task.cid!), { store: await openStore(join(disk, 'store')), blocks: blocksIn(task.blocks!) })
   if (task.target === 'out') return fragment(join(disk, 'a'), { out: join(disk, 'made/out') })
-  return fragment(join(disk, 'a'), { store: await openStore(join(disk, 'store')) })
+  const store = await openStore(join(disk, 'store'))
+  if (task.target === 'store') return fragment(join(disk, 'a'), { store })
+  if (task.target === 'pull') return pullAsset(CID.parse(task.cid!), { store, blocks: blocksIn(task.blocks!) })
+  if (task.target === 'import') return importCar(task.car!, { store })
+  await exportCar(task.cid!, join(disk, 'out.car'), { store })
+  return { cid: task.cid!, files: 1 }
 }
 
 function fresh(): string {
@@ -80,8 +84,8 @@ function promised(disk: string, tree: Tree): string[] {
 function remains(tree: Tree): string[] {
   const added = partOf(tree, (path) => !base.has(path) && tree.get(path) !== null)
   const strange = [...added].filter(([path, bytes]) => !wanted.tree.get(path)?.equals(bytes!)).map(([path]) => `leaves ${path}`)
-  const early = task.target === 'out' && [...tree.keys()].some((path) => path.startsWith('made/'))
-  return early ? [...strange, 'leaves something where the folder should be'] : strange
+  const early = [...tree.keys()].some((path) => path.startsWith('made/') || path === 'out.car')
+  return early ? [...strange, 'leaves something where the new folder or file should be'] : strange
 }
 
 const mended = new Map<string, string[]>()

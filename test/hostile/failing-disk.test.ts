@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { fragment, openStore } from '../../src/api/index.js'
+import { exportCar, fragment, openStore } from '../../src/api/index.js'
 import { decoderConfig, decoderWeights } from '../models/synthetic.js'
 import { checkpointBytes, safetensors, temporary } from '../sources/files.js'
 import { noise, writeAssetFolder } from '../transport/assets.js'
@@ -26,8 +26,8 @@ async function failing(
   await using folder = await temporary(QUICK)
   for (const [name, bytes] of Object.entries(checkpoint)) await folder.write(`base/a/${name}`, bytes)
   await folder.write('b/model.safetensors', checkpointBytes(['x.weight', 'w.weight']))
-  await fragment(`${folder.path}/b`, { store: await openStore(`${folder.path}/base/store`) })
-  const json = JSON.stringify({ ...task, base: `${folder.path}/base` } satisfies FailingCalls)
+  const { cid } = await fragment(`${folder.path}/b`, { store: await openStore(`${folder.path}/base/store`) })
+  const json = JSON.stringify({ cid, ...task, base: `${folder.path}/base` } satisfies FailingCalls)
   return await answerOf<FailureReport>(preloads, 'failing-calls', [json], {
     WATCHED: `${folder.path}/scratch`,
     DISK_LOG: `${folder.path}/log`,
@@ -58,14 +58,27 @@ describe('52: whichever call a disk fails, it says so in one line, leaves nothin
     expect(struck).toBeGreaterThan(30)
   })
 
+  it.each(
+    (['pull', 'import'] as const).flatMap((target) => [
+      [`${target}, once`, target, ONCE] as const,
+      [`${target}, for good`, target, LASTING] as const,
+    ]),
+  )('while an asset comes into the store: %s', async (_how, target, faults) => {
+    await using folder = await temporary(QUICK)
+    const [blocks, car] = [`${folder.path}/blocks`, `${folder.path}/asset.car`]
+    const asset = await writeAssetFolder(folder, 'asset', { 'a/large': noise(1024 * 1024 + 5, 1), b: noise(9, 2) })
+    const cid = await writeBlocks(asset, blocks)
+    await exportCar(asset, car)
+    const { struck, problems } = await failing({ target, faults, blocks, car, cid })
+    expect(problems).toEqual([])
+    expect(struck).toBeGreaterThan(30)
+  })
+
   it.each([
     ['once', ONCE],
     ['for good', LASTING],
-  ])('%s, while pulling an asset', async (_how, faults) => {
-    await using folder = await temporary(QUICK)
-    const blocks = `${folder.path}/blocks`
-    const cid = await writeBlocks(await writeAssetFolder(folder, 'asset', { 'a/large': noise(1024 * 1024 + 5, 1), b: noise(9, 2) }), blocks)
-    const { struck, problems } = await failing({ target: 'pull', faults, blocks, cid })
+  ])('%s, while exporting an asset', async (_how, faults) => {
+    const { struck, problems } = await failing({ target: 'export', faults })
     expect(problems).toEqual([])
     expect(struck).toBeGreaterThan(30)
   })

@@ -12,6 +12,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { encodeInto, openStore } from '../../src/api/index.js'
 import { openAsset } from '../../src/store/open-asset.js'
 import { temporary } from '../sources/files.js'
+import { noise } from '../transport/assets.js'
 import { serve, serveShapes } from './shapes.js'
 
 const MIB = 1024 * 1024
@@ -189,6 +190,33 @@ describe('the gateway', () => {
     for (let i = 0; i < 20; i++) await new Promise((resolve) => setTimeout(resolve, 20))
     expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(40 * MIB)
     for (const { sent } of paused) sent.destroy()
+  })
+
+  it('sends each of many clients the same, however slow they are, and whatever is read into the same memory meanwhile', async () => {
+    await using other = await temporary()
+    const store = await openStore(`${other.path}/store`)
+    await other.write('folder/large', noise(24 * MIB + 77, 1))
+    await other.write('folder/small', noise(3000, 2))
+    const cid = await encodeInto(store, `${other.path}/folder`)
+    await using gateway = (await serve(store)).gateway
+    const place = `${gateway.address}/ipfs/${cid}?format=car`
+    const whole = sha256(await bodyOf(await fetch(place)))
+    /** Takes all of it, but rests after so many bytes. */
+    const slowly = async (every: number) => {
+      const { reply } = await ask(place, '')
+      const hash = createHash('sha256')
+      let left = every
+      for await (const chunk of reply as AsyncIterable<Buffer>) {
+        hash.update(chunk)
+        left -= chunk.byteLength
+        if (left > 0) continue
+        left += every
+        await new Promise((resolve) => setTimeout(resolve, 5))
+      }
+      return hash.digest()
+    }
+    const digests = await Promise.all(Array.from({ length: 12 }, (_, at) => slowly((at + 1) * 300_000)))
+    for (const digest of digests) expect(Buffer.compare(digest, whole)).toBe(0)
   })
 
   it('answers those who wait when others are done, however many ask at once', async () => {

@@ -44,13 +44,4 @@ describe.runIf(hasKubo)('blocks that a Kubo daemon has', () => {
     expect(retriever.counts()).toMatchObject([{ misses: 1, failures: 0 }])
     await retriever.close()
   })
-
-  it('come out of its gateway in one stream', async () => {
-    const retriever = new Retriever(sourcesOf([`gateway:${kubo.gateway}`]))
-    const found: string[] = []
-    for await (const { cid } of retriever.dag(asset.cid)) found.push(String(cid))
-    expect(found[0]).toBe(String(asset.cid))
-    expect(found.toSorted()).toEqual((await blocksOf(asset)).map(({ cid }) => String(cid)).toSorted())
-    await retriever.close()
-  })
 })

@@ -107,6 +107,26 @@ describe('pushing, exporting and importing an asset', () => {
     await expect(push(cid, { store, to: 'localhost:5001' })).rejects.toMatchObject({ code: 'BAD_USAGE' })
   })
 
+  it('asks the node what it has itself, and never lets it search the network', async () => {
+    await using node = await oddServer((request, response) => {
+      const command = new URL(request.url!, 'http://x').pathname.replace('/api/v0/', '')
+      const missing = { Message: 'block was not found locally (offline): ipld: could not find it', Code: 0, Type: 'error' }
+      if (command === 'block/stat') response.writeHead(500).end(JSON.stringify(missing))
+      else request.resume().on('end', () => response.end(JSON.stringify(command === 'version' ? { Version: '0.43.0' } : {})))
+    })
+    // It takes nothing, so that the first upload ends it.
+    await expect(push(cid, { store, to: node.url, pin: true })).rejects.toMatchObject({ code: 'IO' })
+    const searches = node.asked.filter(({ path }) => !/\/(version|dag\/import)\b/.test(path) && !/[?&]offline=true(&|$)/.test(path))
+    expect(searches).toEqual([])
+    expect(node.asked.filter(({ path }) => path.includes('/block/stat?')).length).toBeGreaterThan(10)
+  })
+
+  it.runIf(hasKubo)('61: of a node that is online too, only what it has counts', async () => {
+    await using online = await startKubo({ online: true })
+    const { all, sent } = await push(cid, { store, to: online.api, pin: true })
+    expect(sent).toEqual(all)
+  })
+
   it('61: a node that counts other blocks under the CID, or another CID, is an error', async () => {
     const answers = [{ UniqueBlocks: 1, TotalSize: 1 }, { UniqueBlocks: 63, DagStats: [{ Cid: { '/': 'bafyother' } }] }, {}]
     for (const answer of answers) {

@@ -199,37 +199,4 @@ describe('a retriever', () => {
     expect((await new Retriever([fits], QUICK).block(whole.cid)).byteLength).toBe(2 ** 20)
     await expect(new Retriever([careless], QUICK).block(whole.cid, { limit: 100 })).rejects.toMatchObject({ code: 'CORRUPT' })
   })
-
-  it('ends a stream of a DAG at the first block that is wrong, and asks that broker for nothing more', async () => {
-    const streaming = (blocks: readonly Block[], name = 'streaming'): Broker => ({
-      name,
-      block: async () => undefined,
-      async *dag() {
-        yield* blocks
-      },
-    })
-    const taken = async (retriever: Retriever) => {
-      const cids: string[] = []
-      for await (const { cid, bytes } of retriever.dag(BLOCK.cid)) {
-        expect(bytes).toEqual(BLOCKS.find((one) => one.cid.equals(cid))!.bytes)
-        cids.push(String(cid))
-      }
-      return cids
-    }
-    const wrong = { cid: BLOCKS[1]!.cid, bytes: BLOCK.bytes }
-    const lying = new Retriever([streaming([BLOCK, wrong, BLOCKS[2]!])], QUICK)
-    expect(await taken(lying)).toEqual([String(BLOCK.cid)])
-    expect(await taken(lying)).toEqual([])
-    expect(await taken(new Retriever([scripted('none', ['give']), streaming(BLOCKS)]))).toEqual(BLOCKS.map(({ cid }) => String(cid)))
-    const broken: Broker = {
-      ...streaming([]),
-      async *dag() {
-        yield BLOCK
-        throw new AssetError('IO', 'Cannot go on: the connection was cut')
-      },
-    }
-    const cut = new Retriever([broken], QUICK)
-    expect(await taken(cut)).toEqual([String(BLOCK.cid)])
-    expect(cut.counts()).toMatchObject([{ blocks: 1, failures: 1 }])
-  })
 })

@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http'
+import { giveBack } from '../../core/buffers.js'
 
 // Whoever takes longer for a block than this (8 kB/s) holds up others.
 const PATIENCE_MS = 120_000
@@ -7,7 +8,8 @@ const PATIENCE_MS = 120_000
 export class ClientGone extends Error {}
 
 /**
- * Sends chunks no faster than they are taken; the next is made meanwhile, so that two of them wait in memory at most.
+ * Sends chunks no faster than they are taken; the next is made meanwhile, so that two of them wait in memory at most. Those that
+ * were lent are given back.
  * @throws ClientGone, also where it is too slow
  */
 export async function deliver(reply: ServerResponse, chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<void> {
@@ -30,7 +32,12 @@ export async function deliver(reply: ServerResponse, chunks: AsyncIterable<Uint8
 /** Resolves at once where there is room, else when the chunk was taken. */
 function write(reply: ServerResponse, chunk: Uint8Array): Promise<void> {
   const isTaken = until(reply, (done) => {
-    if (reply.write(chunk, done)) done()
+    const hasRoom = reply.write(chunk, (error) => {
+      // Until the system has taken it, it may still be read.
+      if (!error) giveBack(chunk)
+      done(error)
+    })
+    if (hasRoom) done()
   })
   // Whoever waits for it looks at it later.
   isTaken.catch(() => undefined)

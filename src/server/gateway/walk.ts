@@ -53,9 +53,10 @@ export async function* walkDag(
   // Of a file, another part may be wanted the next time.
   if (!wanted && !(isNode && part.scope === 'entity')) return
   const bytes = await blocks.block(cid)
+  // Whoever takes the bytes may write others over them.
+  const links = isNode && part.scope !== 'block' ? [...chosenLinks(dagPb.decode(bytes), part)] : []
   if (wanted) yield { cid, bytes }
-  if (!isNode || part.scope === 'block') return
-  for (const { link, part: inner } of chosenLinks(dagPb.decode(bytes), part)) yield* walkDag(link, inner, blocks, isWanted)
+  for (const { link, part: inner } of links) yield* walkDag(link, inner, blocks, isWanted)
 }
 
 interface Chosen {
