@@ -5,6 +5,9 @@ import type { BlockOptions } from './broker.js'
 import { HttpOrigin, type HttpReply, type HttpRequest } from './http.js'
 
 const MOST_REPLY = 1024 * 1024
+const PATIENCE_MS = 60_000
+/** Bytes a millisecond: 5 MB/s, less than a slow disk. */
+const SLOWEST_READING = 5000
 // The first that knows the profile of our CIDs, and the oldest that this is tested with.
 const OLDEST = [0, 40]
 // What a node says of a block that it doesn't have, offline, and where nobody else has it either.
@@ -26,7 +29,10 @@ export class KuboRpc {
   readonly name: string
 
   /** @throws AssetError 'BAD_USAGE' for what is no address */
-  constructor(address: string, patience?: number) {
+  constructor(
+    address: string,
+    private readonly patience: number = PATIENCE_MS,
+  ) {
     this.origin = new HttpOrigin(address, patience)
     this.name = `kubo ${this.origin.name}`
   }
@@ -80,22 +86,28 @@ export class KuboRpc {
     return { blocks: countOf(stats, 'BlockCount'), bytes: countOf(stats, 'BlockBytesCount') }
   }
 
-  /** Walks a DAG at the node, which must have all of it. Resolves to what it is of, each block once. */
-  async stat(root: CID, signal?: AbortSignal): Promise<Amount> {
+  /** Walks a DAG of so many bytes at the node, which must have all of it. Resolves to what it is of, each block once. */
+  async stat(root: CID, size: number, signal?: AbortSignal): Promise<Amount> {
     const options = { arg: `${root}`, offline: 'true', progress: 'false' }
     // Nothing comes until the node has read every block.
-    const reply = await this.json('dag/stat', options, signal, { patience: Number.POSITIVE_INFINITY })
+    const reply = await this.json('dag/stat', options, signal, { patience: this.untilRead(size) })
     const [dag] = Array.isArray(reply.DagStats) ? reply.DagStats : []
     if (dag?.Cid !== undefined && idOf(dag.Cid) !== String(root))
       throw this.failed('check what came to', `it counted ${idOf(dag.Cid)} instead of ${root}`)
     return { blocks: countOf(reply, 'UniqueBlocks'), bytes: countOf(reply, 'TotalSize') }
   }
 
-  /** Keeps a DAG, which it must have, from the node's garbage collection. */
-  async pin(root: CID, signal?: AbortSignal): Promise<void> {
-    const { Pins: pins } = await this.json('pin/add', { arg: `${root}`, offline: 'true' }, signal, { patience: Number.POSITIVE_INFINITY })
+  /** Keeps a DAG of so many bytes, which it must have, from the node's garbage collection. */
+  async pin(root: CID, size: number, signal?: AbortSignal): Promise<void> {
+    const options = { arg: `${root}`, offline: 'true' }
+    const { Pins: pins } = await this.json('pin/add', options, signal, { patience: this.untilRead(size) })
     if (!Array.isArray(pins) || pins[0] !== String(root))
       throw this.failed('pin at', `it pinned ${JSON.stringify(pins)} instead of ${root}`)
+  }
+
+  /** Milliseconds after which a node that reads so many bytes, and is silent meanwhile, is taken for hung. */
+  private untilRead(bytes: number): number {
+    return this.patience + bytes / SLOWEST_READING
   }
 
   close(): Promise<void> {

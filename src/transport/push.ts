@@ -82,8 +82,8 @@ class Push {
     await this.send((block) => !('bytes' in block))
     await this.send((block) => 'bytes' in block)
     // First, so that nothing is collected while it is counted.
-    if (options.pin) await this.concluding(() => node.pin(folder.cid, options.signal))
-    const { blocks: count, bytes } = await this.concluding(() => node.stat(folder.cid, options.signal))
+    if (options.pin) await this.concluding(() => node.pin(folder.cid, this.all.bytes, options.signal))
+    const { blocks: count, bytes } = await this.concluding(() => node.stat(folder.cid, this.all.bytes, options.signal))
     if (count !== this.all.blocks || bytes !== this.all.bytes)
       throw this.incomplete(`it counts ${count} blocks and ${bytes} bytes, expected ${this.all.blocks} and ${this.all.bytes}`)
     options.onProgress?.({ phase: 'send', done: this.total, total: this.total })

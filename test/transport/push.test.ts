@@ -4,8 +4,10 @@ import { cp, open, readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { exportCar, fragment, importCar, openStore, push, type Store, verify } from '../../src/api/index.js'
+import { KuboRpc } from '../../src/transport/kubo-rpc.js'
 import { hasKubo, type Kubo, startKubo } from '../kubo.js'
 import { temporary } from '../sources/files.js'
+import { leaf } from './made-blocks.js'
 import { oddServer } from './odd-server.js'
 
 const DEMO = fileURLToPath(new URL('../../../models/demo', import.meta.url))
@@ -125,6 +127,15 @@ describe('pushing, exporting and importing an asset', () => {
     await using online = await startKubo({ online: true })
     const { all, sent } = await push(cid, { store, to: online.api, pin: true })
     expect(sent).toEqual(all)
+  })
+
+  it('57: a node that never says what it has, or whether it pinned, is given up', async () => {
+    await using hung = await oddServer(() => undefined)
+    const node = new KuboRpc(hung.url, 50)
+    const { cid: root } = leaf('a block')
+    for (const call of [() => node.stat(root, 1000), () => node.pin(root, 1000)])
+      await expect(call()).rejects.toMatchObject({ code: 'IO', message: expect.stringContaining('made no progress') })
+    await node.close()
   })
 
   it('61: a node that counts other blocks under the CID, or another CID, is an error', async () => {
