@@ -4,6 +4,7 @@ import { loadModel, type Model, type ModelStats, type Trace } from '../api/index
 import { formatBytes } from '../core/bytes.js'
 import { AssetError } from '../core/errors.js'
 import { harmless } from '../core/one-line.js'
+import type { Progress } from '../core/progress.js'
 import { type EngineChoice, MOST_THREADS } from '../engines/choice.js'
 import type { KvCache, Precision } from '../engines/native/exactness.js'
 import { cancellable } from './cancel.js'
@@ -11,6 +12,8 @@ import { engineOption } from './engine-option.js'
 import { numberOption, wholeOption } from './number-option.js'
 import { note, print, withBar } from './output.js'
 import { FROM } from './pull-command.js'
+
+const GLANCE_MS = 250
 
 interface RunOptions {
   readonly prompt?: string
@@ -136,12 +139,32 @@ async function generate(model: Model, options: RunOptions, signal: AbortSignal):
     stop: options.stop,
     ignoreEos: options.ignoreEos,
   }
-  for await (const { tokenId, text: piece } of model.generate(prompt, { ...settings, signal })) {
+  const stream = model.generate(prompt, { ...settings, signal })
+  // Where weights arrive, the first token may take as long as they do.
+  const first = await withBar((onProgress) => whileFetching(model, onProgress, () => stream.next()))
+  for (let { done, value } = first; !done; { done, value } = await stream.next()) {
+    const { tokenId, text: piece } = value!
     ids.push(tokenId)
     text += piece
     if (!options.json) process.stdout.write(options.ids === undefined ? shown(piece) : `${ids.length > 1 ? ',' : ''}${tokenId}`)
   }
   print(options.json ? JSON.stringify({ cid: model.cid, ids, text }) : '')
+}
+
+/** Tells how much of an asset has arrived as long as a call takes. */
+async function whileFetching<T>(model: Model, onProgress: (progress: Progress) => void, call: () => Promise<T>): Promise<T> {
+  let isDone = false
+  const look = async () => {
+    const { fetchedBytes, missingBytes } = await model.stats()
+    if (!isDone && missingBytes > 0) onProgress({ phase: 'fetch', done: fetchedBytes, total: fetchedBytes + missingBytes })
+  }
+  const timer = setInterval(() => void look().catch(() => undefined), GLANCE_MS)
+  try {
+    return await call()
+  } finally {
+    isDone = true
+    clearInterval(timer)
+  }
 }
 
 /** Generated text as it is; on a terminal without what could steer it. */
@@ -161,7 +184,7 @@ function idsOf(text: string): number[] {
   return ids
 }
 
-/** The counters that matter, in two lines. */
+/** The counters that matter, in two lines, or three where something was fetched. */
 export function statsLines(stats: ModelStats): string[] {
   const {
     budgetBytes,
@@ -174,9 +197,12 @@ export function statsLines(stats: ModelStats): string[] {
     computeMs,
     passes,
     tokens,
+    fetchedBytes,
+    missingBytes,
   } = stats
   return [
     `memory: budget ${formatBytes(budgetBytes)}, pinned ${formatBytes(pinnedBytes)}, streamed per pass ${formatBytes(streamedBytesPerPass)}, peak ${formatBytes(peakResidentBytes)}${tokenizerBytes > 0 ? `; tokenizer about ${formatBytes(tokenizerBytes)}` : ''}`,
     `${tokens} tokens in ${passes} passes: read ${formatBytes(bytesRead)}, computed ${computeMs.toFixed(0)} ms, waited for the disk ${waitMs.toFixed(0)} ms`,
+    ...(fetchedBytes > 0 ? [`fetched ${formatBytes(fetchedBytes)}, ${formatBytes(missingBytes)} were not needed yet`] : []),
   ]
 }
