@@ -3,7 +3,8 @@ import { promisify } from 'node:util'
 import { AssetError, type ErrorCode, ioError } from '../core/errors.js'
 import { LEAF } from '../core/limits.js'
 import { openFileSync } from '../core/read.js'
-import type { SourceFile } from '../sources/checkpoint.js'
+import type { ByteSource, SourceFile } from '../sources/checkpoint.js'
+import { LARGEST_WINDOW, scatter, windowsOf } from '../sources/strided.js'
 import { convertInto } from './convert/conversion.js'
 import { type Piece, partSize } from './pieces.js'
 import { type FileSums, Summer } from './sums.js'
@@ -28,6 +29,7 @@ export interface PieceSums {
 }
 
 const buffer = new Uint8Array(4 * LEAF)
+let gathered: Uint8Array | undefined
 
 /**
  * Writes a batch of pieces in order, hashing what is written; runs in a thread of the pool. While the disk takes them in
@@ -83,11 +85,11 @@ function writePiece(piece: Piece, target: number, sources: Map<string, number>):
       const length = Math.min(partSize(part) - done, buffer.byteLength - fill)
       if ('bytes' in part) buffer.set(part.bytes.subarray(done, done + length), fill)
       else {
-        const { file } = part
-        const fd = sourceFd(file, sources)
+        const { source } = part
+        const fd = sourceFd(source.file, sources)
         const target = buffer.subarray(fill, fill + length)
-        if ('to' in part) convertInto(part, done, target, (into, position) => readFully(fd, file, into, position))
-        else readFully(fd, file, target, part.offset + done)
+        if ('to' in part) convertInto(part, done, target, (into, from) => readSource(fd, source, into, from))
+        else readSource(fd, source, target, part.skip + done)
       }
       done += length
       fill += length
@@ -106,6 +108,19 @@ function sourceFd(file: SourceFile, sources: Map<string, number>): number {
   sources.set(file.path, fd)
   if (facts.size !== file.size || facts.mtimeMs !== file.mtimeMs || facts.ino !== file.ino) throw changed(file)
   return fd
+}
+
+/** Fills `target` with the bytes of a source from its byte `from` on. */
+function readSource(fd: number, { file, offset, strided }: ByteSource, target: Uint8Array, from: number): void {
+  for (const window of windowsOf(offset, strided, from, target.byteLength)) {
+    const { position, length, dimensions, to } = window
+    if (dimensions.length === 0) readFully(fd, file, target.subarray(to, to + length), position)
+    else {
+      gathered ??= new Uint8Array(LARGEST_WINDOW)
+      readFully(fd, file, gathered.subarray(0, length), position)
+      scatter(window, gathered, target)
+    }
+  }
 }
 
 function readFully(fd: number, file: SourceFile, target: Uint8Array, position: number): void {
