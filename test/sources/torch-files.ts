@@ -153,3 +153,19 @@ export function stacked(root: Uint8Array, storages: Readonly<Record<string, { el
 export function floats(count: number): Uint8Array {
   return new Uint8Array(Float32Array.from({ length: count }, (_, i) => i).buffer)
 }
+
+/** The entries of an archive that torch wrote, stored and compressed alike as they lie there; undefined for what is none. */
+export function readZip(bytes: Uint8Array): Entry[] | undefined {
+  const file = Buffer.from(bytes)
+  const end = file.lastIndexOf('PK\x05\x06', undefined, 'latin1')
+  if (file.toString('latin1', 0, 4) !== 'PK\x03\x04' || end < 0) return undefined
+  const entries: Entry[] = []
+  for (let at = file.readUInt32LE(end + 16); at < end && file.toString('latin1', at, at + 4) === 'PK\x01\x02'; ) {
+    const [size, nameLength, own] = [file.readUInt32LE(at + 20), file.readUInt16LE(at + 28), file.readUInt32LE(at + 42)]
+    const begin = own + 30 + file.readUInt16LE(own + 26) + file.readUInt16LE(own + 28)
+    if (file.readUInt16LE(at + 10) === 0)
+      entries.push({ name: file.toString('utf8', at + 46, at + 46 + nameLength), data: file.subarray(begin, begin + size) })
+    at += 46 + nameLength + file.readUInt16LE(at + 30) + file.readUInt16LE(at + 32)
+  }
+  return entries
+}

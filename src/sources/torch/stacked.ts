@@ -26,6 +26,7 @@ export async function readStacked(handle: FileHandle, file: SourceFile): Promise
   const [, , machine, root, keys] = values as [Value, Value, Value, Value, Value]
   if (!is(machine, 'dict') || machine.entries?.get('little_endian') !== true)
     throw new AssetError('UNSUPPORTED', `Cannot read ${what}: it was written by a machine whose byte order is not little-endian`)
+  const tensors = stateDict(root, what)
   const places = new Map<string, { offset: number; size: number }>()
   let at = end
   for (const key of is(keys, 'list') ? (keys.items ?? []) : [keys]) {
@@ -43,7 +44,7 @@ export async function readStacked(handle: FileHandle, file: SourceFile): Promise
     at += 8 + length
   }
   if (at !== file.size) throw bad(what, `${file.size - at} bytes follow its last storage`)
-  return tensorRefs(stateDict(root, what), file, ({ key }) => {
+  return tensorRefs(tensors, file, ({ key }) => {
     const place = places.get(key)
     if (!place) throw new AssetError('MISSING', `Cannot read ${what}: its storage ${quoted(key)} is missing; get the file again`)
     return place
