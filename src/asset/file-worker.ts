@@ -4,7 +4,7 @@ import { AssetError, type ErrorCode, ioError } from '../core/errors.js'
 import { LEAF } from '../core/limits.js'
 import { openFileSync } from '../core/read.js'
 import type { ByteSource, SourceFile } from '../sources/checkpoint.js'
-import { LARGEST_WINDOW, scatter, windowsOf } from '../sources/strided.js'
+import { LARGEST_WINDOW, type Strided, scatter, windowsOf } from '../sources/strided.js'
 import { convertInto } from './convert/conversion.js'
 import { type Piece, partSize } from './pieces.js'
 import { type FileSums, Summer } from './sums.js'
@@ -29,7 +29,7 @@ export interface PieceSums {
 }
 
 const buffer = new Uint8Array(4 * LEAF)
-let gathered: Uint8Array | undefined
+const GATHERED = 4 * LEAF
 
 /**
  * Writes a batch of pieces in order, hashing what is written; runs in a thread of the pool. While the disk takes them in
@@ -111,16 +111,40 @@ function sourceFd(file: SourceFile, sources: Map<string, number>): number {
 }
 
 /** Fills `target` with the bytes of a source from its byte `from` on. */
-function readSource(fd: number, { file, offset, strided }: ByteSource, target: Uint8Array, from: number): void {
-  for (const window of windowsOf(offset, strided, from, target.byteLength)) {
-    const { position, length, dimensions, to } = window
-    if (dimensions.length === 0) readFully(fd, file, target.subarray(to, to + length), position)
-    else {
-      gathered ??= new Uint8Array(LARGEST_WINDOW)
-      readFully(fd, file, gathered.subarray(0, length), position)
-      scatter(window, gathered, target)
-    }
+function readSource(fd: number, source: ByteSource, target: Uint8Array, from: number): void {
+  const { file, offset, strided } = source
+  if (!strided) {
+    readFully(fd, file, target, offset + from)
+    return
   }
+  for (let done = 0; done < target.byteLength; ) {
+    const run = gatheredRun(fd, source, strided, from + done)
+    const length = Math.min(run.byteLength, target.byteLength - done)
+    target.set(run.subarray(0, length), done)
+    done += length
+  }
+}
+
+// Of a view some more is gathered than was asked for, and kept: its columns take few reads if many are read at once.
+const gathered = { source: undefined as ByteSource | undefined, from: 0, length: 0, bytes: new Uint8Array(0), window: new Uint8Array(0) }
+
+/** Bytes of a view from its byte `from` on, as many as there are in the run that it lies in. */
+function gatheredRun(fd: number, source: ByteSource, strided: Strided, from: number): Uint8Array {
+  if (gathered.source !== source || from < gathered.from || from >= gathered.from + gathered.length) {
+    if (gathered.bytes.byteLength === 0)
+      Object.assign(gathered, { bytes: new Uint8Array(GATHERED), window: new Uint8Array(LARGEST_WINDOW) })
+    const begin = Math.floor(from / GATHERED) * GATHERED
+    const whole = strided.counts.reduce((product, count) => product * count, strided.unit)
+    Object.assign(gathered, { source: undefined, from: begin, length: Math.min(GATHERED, whole - begin) })
+    for (const window of windowsOf(source.offset, strided, begin, gathered.length)) {
+      const { position, length, dimensions, to } = window
+      const into = dimensions.length === 0 ? gathered.bytes.subarray(to, to + length) : gathered.window.subarray(0, length)
+      readFully(fd, source.file, into, position)
+      if (dimensions.length > 0) scatter(window, into, gathered.bytes)
+    }
+    gathered.source = source
+  }
+  return gathered.bytes.subarray(from - gathered.from, gathered.length)
 }
 
 function readFully(fd: number, file: SourceFile, target: Uint8Array, position: number): void {
