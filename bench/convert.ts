@@ -21,7 +21,7 @@ const file = { path: 'source', size: source.byteLength, mtimeMs: 0, ino: 0 }
 /** Converts one weight of (2048, 2048) as a fragment has it: its scales first, where it has any. */
 function convert(targets: readonly (readonly [Target, number])[], to: Uint8Array): void {
   for (const [target, bytes] of targets) {
-    const part: ConvertedPart = { file, offset: 0, tensor: 'w', from: 'BF16', to: target, skip: 0, length: ELEMENTS * bytes }
+    const part: ConvertedPart = { source: { file, offset: 0 }, tensor: 'w', from: 'BF16', to: target, skip: 0, length: ELEMENTS * bytes }
     convertInto(part, 0, to.subarray(0, part.length), (into, position) => into.set(source.subarray(position, position + into.byteLength)))
   }
 }

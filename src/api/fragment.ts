@@ -29,25 +29,26 @@ export interface FragmentResult {
 }
 
 /**
- * Splits a Hugging Face checkpoint folder (safetensors, single or sharded) by module keys into an asset, into a store or
- * a new folder. The same weights give the same CID on every run and machine, in every `dtype`. Memory stays bounded:
+ * Splits a checkpoint by module keys into an asset, into a store or a new folder: a Hugging Face folder (safetensors, else
+ * `pytorch_model.bin`, single or sharded), or a single file of safetensors or of PyTorch (torch.save in both its formats,
+ * TorchScript), told apart by what is in it, which gives an asset of weights alone. Nothing in a pickle is ever run. The same weights give the same CID on every run and machine, in every `dtype`. Memory stays bounded:
  * tensors are streamed and converted in ranges, never loaded. A checkpoint of a family or variant that is not known is
  * stored without a graph; it can't be quantised, since nothing says what its weights are for.
  * @throws AssetError 'BAD_USAGE' without `store` or `out`; 'NOT_FOUND', 'BAD_INPUT', 'UNSUPPORTED', 'LIMIT', 'CORRUPT', 'IO', 'ABORTED'; nothing half-written stays.
  */
-export async function fragment(folder: string, options: FragmentOptions): Promise<FragmentResult> {
+export async function fragment(path: string, options: FragmentOptions): Promise<FragmentResult> {
   const { store, out, name, dtype = 'keep' } = options
   if (!WEIGHT_DTYPES.includes(dtype))
     throw new AssetError('BAD_USAGE', `Cannot store weights as ${JSON.stringify(dtype)}: give one of ${WEIGHT_DTYPES.join(', ')}`)
   if ((store === undefined) === (out === undefined)) {
     throw new AssetError('BAD_USAGE', 'Cannot fragment without knowing where to: give either a store or an out folder')
   }
-  const [{ planModelAsset }, { openHuggingFace }, { writeAssetFolder }] = await Promise.all([
+  const [{ planModelAsset }, { openCheckpoint }, { writeAssetFolder }] = await Promise.all([
     import('../asset/model-asset.js'),
-    import('../sources/hf.js'),
+    import('../sources/open.js'),
     import('../asset/write-asset.js'),
   ])
-  const plan = await planModelAsset(await openHuggingFace(folder), { name, dtype, signal: options.signal })
+  const plan = await planModelAsset(await openCheckpoint(path), { name, dtype, signal: options.signal })
   return summary(store ? await store.write(plan, options) : await writeAssetFolder(plan, out!, options))
 }
 

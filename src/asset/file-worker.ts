@@ -3,7 +3,8 @@ import { promisify } from 'node:util'
 import { AssetError, type ErrorCode, ioError } from '../core/errors.js'
 import { LEAF } from '../core/limits.js'
 import { openFileSync } from '../core/read.js'
-import type { SourceFile } from '../sources/checkpoint.js'
+import type { ByteSource, SourceFile } from '../sources/checkpoint.js'
+import { LARGEST_WINDOW, type Strided, scatter, windowsOf } from '../sources/strided.js'
 import { convertInto } from './convert/conversion.js'
 import { type Piece, partSize } from './pieces.js'
 import { type FileSums, Summer } from './sums.js'
@@ -28,6 +29,7 @@ export interface PieceSums {
 }
 
 const buffer = new Uint8Array(4 * LEAF)
+const GATHERED = 4 * LEAF
 
 /**
  * Writes a batch of pieces in order, hashing what is written; runs in a thread of the pool. While the disk takes them in
@@ -83,11 +85,11 @@ function writePiece(piece: Piece, target: number, sources: Map<string, number>):
       const length = Math.min(partSize(part) - done, buffer.byteLength - fill)
       if ('bytes' in part) buffer.set(part.bytes.subarray(done, done + length), fill)
       else {
-        const { file } = part
-        const fd = sourceFd(file, sources)
+        const { source } = part
+        const fd = sourceFd(source.file, sources)
         const target = buffer.subarray(fill, fill + length)
-        if ('to' in part) convertInto(part, done, target, (into, position) => readFully(fd, file, into, position))
-        else readFully(fd, file, target, part.offset + done)
+        if ('to' in part) convertInto(part, done, target, (into, from) => readSource(fd, source, into, from))
+        else readSource(fd, source, target, part.skip + done)
       }
       done += length
       fill += length
@@ -106,6 +108,43 @@ function sourceFd(file: SourceFile, sources: Map<string, number>): number {
   sources.set(file.path, fd)
   if (facts.size !== file.size || facts.mtimeMs !== file.mtimeMs || facts.ino !== file.ino) throw changed(file)
   return fd
+}
+
+/** Fills `target` with the bytes of a source from its byte `from` on. */
+function readSource(fd: number, source: ByteSource, target: Uint8Array, from: number): void {
+  const { file, offset, strided } = source
+  if (!strided) {
+    readFully(fd, file, target, offset + from)
+    return
+  }
+  for (let done = 0; done < target.byteLength; ) {
+    const run = gatheredRun(fd, source, strided, from + done)
+    const length = Math.min(run.byteLength, target.byteLength - done)
+    target.set(run.subarray(0, length), done)
+    done += length
+  }
+}
+
+// Of a view some more is gathered than was asked for, and kept: its columns take few reads if many are read at once.
+const gathered = { source: undefined as ByteSource | undefined, from: 0, length: 0, bytes: new Uint8Array(0), window: new Uint8Array(0) }
+
+/** Bytes of a view from its byte `from` on, as many as there are in the run that it lies in. */
+function gatheredRun(fd: number, source: ByteSource, strided: Strided, from: number): Uint8Array {
+  if (gathered.source !== source || from < gathered.from || from >= gathered.from + gathered.length) {
+    if (gathered.bytes.byteLength === 0)
+      Object.assign(gathered, { bytes: new Uint8Array(GATHERED), window: new Uint8Array(LARGEST_WINDOW) })
+    const begin = Math.floor(from / GATHERED) * GATHERED
+    const whole = strided.counts.reduce((product, count) => product * count, strided.unit)
+    Object.assign(gathered, { source: undefined, from: begin, length: Math.min(GATHERED, whole - begin) })
+    for (const window of windowsOf(source.offset, strided, begin, gathered.length)) {
+      const { position, length, dimensions, to } = window
+      const into = dimensions.length === 0 ? gathered.bytes.subarray(to, to + length) : gathered.window.subarray(0, length)
+      readFully(fd, source.file, into, position)
+      if (dimensions.length > 0) scatter(window, into, gathered.bytes)
+    }
+    gathered.source = source
+  }
+  return gathered.bytes.subarray(from - gathered.from, gathered.length)
 }
 
 function readFully(fd: number, file: SourceFile, target: Uint8Array, position: number): void {

@@ -12,7 +12,7 @@ import { layoutFragment } from './fragment-codec.js'
 import { checkPaths, GRAPH, INDEX, type Manifest } from './manifest.js'
 import { programOf, type ReadText, readConfig } from './model-graph.js'
 import { moduleTree } from './module-tree.js'
-import { type Part, type PlannedFile, plannedFile } from './pieces.js'
+import { type Part, type PlannedFile, plannedFile, wholeFile } from './pieces.js'
 import { untie } from './ties.js'
 
 /** What {@link planModelAsset} takes beside the checkpoint. */
@@ -57,7 +57,7 @@ export async function planModelAsset(checkpoint: Checkpoint, options: PlanOption
   const { graph } = program
   if (graph) files.push(plannedFile(GRAPH, [{ bytes: graph }]))
   files.push(plannedFile(INDEX, [{ bytes: indexBytes(weights) }]))
-  for (const [path, file] of checkpoint.copies) files.push(plannedFile(path, [{ file, offset: 0, length: file.size }]))
+  for (const [path, file] of checkpoint.copies) files.push(plannedFile(path, [wholeFile(file)]))
   checkPaths(
     files.map(({ path }) => path),
     checkpoint.folder,

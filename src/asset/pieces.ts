@@ -1,11 +1,15 @@
-import type { SourceFile } from '../sources/checkpoint.js'
+import type { ByteSource, SourceFile } from '../sources/checkpoint.js'
 import type { ConvertedPart } from './convert/conversion.js'
 
-/** Bytes that go into a file: given, a range of a source file, or what a tensor of one becomes. */
-export type Part =
-  | { readonly bytes: Uint8Array }
-  | { readonly file: SourceFile; readonly offset: number; readonly length: number }
-  | ConvertedPart
+/** A run of a source's bytes as they are; `skip` bytes of it come before. */
+export interface SourcePart {
+  readonly source: ByteSource
+  readonly skip: number
+  readonly length: number
+}
+
+/** Bytes that go into a file: given, those of a source, or what a tensor of one becomes. */
+export type Part = { readonly bytes: Uint8Array } | SourcePart | ConvertedPart
 
 /** A file to be written: its path in the asset folder and its parts in order. */
 export interface PlannedFile {
@@ -28,6 +32,11 @@ export function partSize(part: Part): number {
   return 'bytes' in part ? part.bytes.byteLength : part.length
 }
 
+/** A whole file as a part of another. */
+export function wholeFile(file: SourceFile): SourcePart {
+  return { source: { file, offset: 0 }, skip: 0, length: file.size }
+}
+
 /** A file made of the given parts. */
 export function plannedFile(path: string, parts: readonly Part[]): PlannedFile {
   return { path, parts, size: parts.reduce((sum, part) => sum + partSize(part), 0) }
@@ -42,8 +51,7 @@ export function sliceParts(parts: readonly Part[], from: number, to: number): Pa
     const [begin, end] = [Math.max(from - start, 0), Math.min(to - start, size)]
     if (begin < end) {
       if ('bytes' in part) sliced.push({ bytes: part.bytes.subarray(begin, end) })
-      else if ('to' in part) sliced.push({ ...part, skip: part.skip + begin, length: end - begin })
-      else sliced.push({ file: part.file, offset: part.offset + begin, length: end - begin })
+      else sliced.push({ ...part, skip: part.skip + begin, length: end - begin })
     }
     start += size
   }

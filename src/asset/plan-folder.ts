@@ -7,7 +7,7 @@ import { sourceFileAt } from '../sources/checkpoint.js'
 import { LOOKUPS_AT_ONCE, listFolder } from './hash-folder.js'
 import { checkPaths, MANIFEST, type Manifest } from './manifest.js'
 import type { PlannedAsset } from './model-asset.js'
-import { type PlannedFile, plannedFile } from './pieces.js'
+import { type PlannedFile, plannedFile, wholeFile } from './pieces.js'
 
 /** What an asset that is made of a folder is, and what it is called. */
 export interface FolderAsset {
@@ -31,7 +31,7 @@ export async function planFolder(folder: string, { kind, name, signal }: FolderA
   const files: PlannedFile[] = []
   await inLanes(paths, LOOKUPS_AT_ONCE, async (path) => {
     const file = await sourceFileAt(join(folder, path))
-    files.push(plannedFile(path, [{ file, offset: 0, length: file.size }]))
+    files.push(plannedFile(path, [wholeFile(file)]))
   })
   files.sort((a, b) => compareUtf8(a.path, b.path))
   return { kind, files, ...(name !== undefined && { name }) }

@@ -23,8 +23,11 @@ import { amount, FROM } from './pull-command.js'
 export function addAssetCommands(program: Command): void {
   program
     .command('fragment')
-    .description('split a Hugging Face checkpoint folder by module into a content-addressed asset')
-    .argument('<dir>', 'folder with model.safetensors or its shards')
+    .description('split a checkpoint by module into a content-addressed asset')
+    .argument(
+      '<checkpoint>',
+      'folder with model.safetensors or pytorch_model.bin or shards of them, or a file: .safetensors, .pt, .pth, .bin',
+    )
     .option('--out <folder>', 'write the asset as a new folder')
     .option('--store', 'write the asset into the local store')
     .addOption(new Option('--dtype <dtype>', 'how weights are stored').choices(WEIGHT_DTYPES).default('keep'))
@@ -32,14 +35,14 @@ export function addAssetCommands(program: Command): void {
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
-      '\nExamples:\n  $ masset fragment models/demo --store\n  $ masset fragment models/demo --out demo-asset\n  $ masset fragment models/demo --out demo-q8 --dtype q8',
+      '\nExamples:\n  $ masset fragment models/demo --store\n  $ masset fragment models/demo --out demo-asset\n  $ masset fragment models/demo --out demo-q8 --dtype q8\n  $ masset fragment weights.pt --store',
     )
-    .action(async (dir: string, options: { out?: string; store?: boolean; dtype: WeightDtype; name?: string; json?: boolean }) => {
+    .action(async (checkpoint: string, options: { out?: string; store?: boolean; dtype: WeightDtype; name?: string; json?: boolean }) => {
       if ((options.out === undefined) === !options.store)
         throw new AssetError('BAD_USAGE', 'Cannot fragment without knowing where to: give either --store or --out FOLDER')
       const store = options.store ? await openStore() : undefined
       const { out, dtype, name } = options
-      const result = await withProgress((call) => fragment(dir, { ...call, store, out, dtype, name }))
+      const result = await withProgress((call) => fragment(checkpoint, { ...call, store, out, dtype, name }))
       report(result, options.json)
     })
   program

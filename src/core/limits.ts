@@ -8,6 +8,24 @@ export const LIMITS = {
   tensorName: 4096,
   /** dimensions of one tensor */
   dimensions: 32,
+  /** bytes of one pickle, which is enough for half a million tensors */
+  pickle: 128 * 1024 * 1024,
+  /** values that a pickle makes */
+  pickleValues: 16_000_000,
+  /** those of them that memory is made for: texts, lists, dictionaries, tuples, tensors; a tensor and what describes it are nine */
+  pickleObjects: 3_000_000,
+  /** values that a pickle keeps by number */
+  pickleMemo: 4_000_000,
+  /** nesting of a pickle's values */
+  pickleDepth: 200,
+  /** bytes of a whole number in a pickle */
+  pickleInteger: 32,
+  /** characters of a global that a pickle names */
+  pickleGlobal: 512,
+  /** entries of a ZIP archive */
+  zipEntries: 1_000_000,
+  /** how many times a file's bytes its tensors may have together, where they share them or repeat them */
+  expansion: 64,
   /** shards of one checkpoint */
   shards: 10_000,
   /** bytes of a JSON file (config, manifest, index, tokenizer) */

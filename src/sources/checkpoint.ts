@@ -1,6 +1,7 @@
 import type { Stats } from 'node:fs'
 import { withFile } from '../core/read.js'
 import type { StoredTensor } from './safetensors.js'
+import type { Strided } from './strided.js'
 
 /** One file of a checkpoint as it was when it was opened; a reader that finds other facts must stop. */
 export interface SourceFile {
@@ -20,10 +21,15 @@ export function sourceFileAt(path: string): Promise<SourceFile> {
   return withFile(path, path, async (_, facts) => sourceFile(path, facts))
 }
 
-/** A tensor of a checkpoint: nothing but where its bytes are. */
-export interface TensorRef extends StoredTensor {
+/** Where bytes come from: from `offset` of a file on, in one range, or as `strided` says. */
+export interface ByteSource {
   readonly file: SourceFile
+  readonly offset: number
+  readonly strided?: Strided
 }
+
+/** A tensor of a checkpoint: nothing but where its bytes are; `length` is of the dense tensor, however its bytes lie. */
+export interface TensorRef extends StoredTensor, ByteSource {}
 
 /** Somebody's published weights, opened but not loaded. */
 export interface Checkpoint {

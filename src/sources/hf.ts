@@ -4,12 +4,15 @@ import { AssetError, ioError } from '../core/errors.js'
 import { parseJsonObject } from '../core/json.js'
 import { LIMITS } from '../core/limits.js'
 import { compareUtf8, isSafePath } from '../core/paths.js'
-import { readSmallFile, withFile } from '../core/read.js'
-import { type Checkpoint, type SourceFile, sourceFile, sourceFileAt, type TensorRef } from './checkpoint.js'
-import { readSafetensorsHeader } from './safetensors.js'
+import { readSmallFile } from '../core/read.js'
+import { type Checkpoint, type SourceFile, sourceFileAt, type TensorRef } from './checkpoint.js'
+import { openSafetensors, readTensors } from './read-tensors.js'
 
-const SINGLE = 'model.safetensors'
-const INDEX = 'model.safetensors.index.json'
+/** What weights are called in a folder, whole or as the index of their shards; the first that is there is taken. */
+const WEIGHTS = [
+  { single: 'model.safetensors', index: 'model.safetensors.index.json', read: openSafetensors },
+  { single: 'pytorch_model.bin', index: 'pytorch_model.bin.index.json', read: readTensors },
+]
 
 /** The files of a checkpoint that an asset carries along, byte for byte; nothing else is copied. */
 const COPIED = new Set([
@@ -36,23 +39,24 @@ const COPIED_NESTED = ['1_Pooling/config.json']
 const LICENSES = /^(LICENSE|NOTICE)[A-Za-z0-9._-]*$/
 
 /**
- * Opens a Hugging Face folder: `model.safetensors`, or the shards that `model.safetensors.index.json` names.
- * Reads headers only.
- * @throws AssetError 'NOT_FOUND' | 'BAD_INPUT' | 'LIMIT' | 'MISSING'
+ * Opens a Hugging Face folder: `model.safetensors`, or the shards that `model.safetensors.index.json` names, else
+ * `pytorch_model.bin` or its shards. Reads headers only.
+ * @throws AssetError 'NOT_FOUND' | 'BAD_INPUT' | 'UNSUPPORTED' | 'LIMIT' | 'MISSING' | 'CORRUPT' | 'IO'
  */
 export async function openHuggingFace(folder: string): Promise<Checkpoint> {
   const names = await readdir(folder).catch((error: unknown) => {
     throw ioError(`open the checkpoint ${folder}`, error)
   })
-  let tensors: Map<string, TensorRef>
-  if (names.includes(SINGLE)) tensors = await readShard(join(folder, SINGLE))
-  else if (names.includes(INDEX)) tensors = await readShards(folder)
-  else {
+  const weights = WEIGHTS.find(({ single, index }) => names.includes(single) || names.includes(index))
+  if (!weights) {
+    const known = WEIGHTS.flatMap(({ single, index }) => [single, index]).join(', ')
     throw new AssetError(
       'NOT_FOUND',
-      `Cannot open the checkpoint ${folder}: it has neither ${SINGLE} nor ${INDEX}; save the model with save_pretrained() of transformers first`,
+      `Cannot open the checkpoint ${folder}: it has none of ${known}; save the model with save_pretrained() of transformers, or name a file of weights`,
     )
   }
+  const { single, index, read } = weights
+  const tensors = names.includes(single) ? await read(join(folder, single)) : await readShards(folder, index, (path) => read(path, true))
   return { folder, tensors, copies: await copiedFiles(folder) }
 }
 
@@ -87,8 +91,12 @@ async function entriesOf(folder: string): Promise<{ name: string; isFolder: bool
   return entries.map((entry) => ({ name: entry.name, isFolder: entry.isDirectory() }))
 }
 
-async function readShards(folder: string): Promise<Map<string, TensorRef>> {
-  const path = join(folder, INDEX)
+async function readShards(
+  folder: string,
+  index: string,
+  read: (path: string) => Promise<ReadonlyMap<string, TensorRef>>,
+): Promise<Map<string, TensorRef>> {
+  const path = join(folder, index)
   const map = parseJsonObject(await readSmallFile(path, LIMITS.json), path).weight_map
   if (typeof map !== 'object' || map === null || Array.isArray(map))
     throw new AssetError('BAD_INPUT', `Cannot read ${path}: it has no weight_map`)
@@ -105,8 +113,8 @@ async function readShards(folder: string): Promise<Map<string, TensorRef>> {
   const shards = new Set(shardOf.values())
   if (shards.size > LIMITS.shards)
     throw new AssetError('LIMIT', `Cannot read ${path}: it names ${shards.size} shards, the limit is ${LIMITS.shards}`)
-  const opened = new Map<string, Map<string, TensorRef>>()
-  for (const shard of shards) opened.set(shard, await readShard(join(folder, shard)))
+  const opened = new Map<string, ReadonlyMap<string, TensorRef>>()
+  for (const shard of shards) opened.set(shard, await read(join(folder, shard)))
   const tensors = new Map<string, TensorRef>()
   for (const [tensor, shard] of shardOf) {
     const ref = opened.get(shard)!.get(tensor)
@@ -118,12 +126,4 @@ async function readShards(folder: string): Promise<Map<string, TensorRef>> {
     tensors.set(tensor, ref)
   }
   return tensors
-}
-
-function readShard(path: string): Promise<Map<string, TensorRef>> {
-  return withFile(path, path, async (handle, facts) => {
-    const file = sourceFile(path, facts)
-    const { tensors } = await readSafetensorsHeader(handle, file.size, path)
-    return new Map([...tensors].map(([name, tensor]) => [name, { ...tensor, file }]))
-  })
 }

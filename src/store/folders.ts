@@ -1,7 +1,7 @@
 import { constants, copyFile, mkdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { MANIFEST } from '../asset/manifest.js'
-import { type PlannedFile, plannedFile } from '../asset/pieces.js'
+import { type PlannedFile, plannedFile, wholeFile } from '../asset/pieces.js'
 import type { AssetFile } from '../asset/sums.js'
 import { intoNewFolder, writeAsset } from '../asset/write-asset.js'
 import { AssetError, throwIfAborted } from '../core/errors.js'
@@ -24,7 +24,7 @@ export async function putFolder(store: Store, folder: string, options: LongCall 
   for (const file of listed.values()) {
     const source = await sourceFileAt(asset.pathOf(file))
     checkSize(asset, file, source.size)
-    files.push(plannedFile(file.path, [{ file: source, offset: 0, length: source.size }]))
+    files.push(plannedFile(file.path, [wholeFile(source)]))
   }
   const { cid } = await store.add(async (staging) => {
     const written = await writeAsset({ ...about, files }, staging, options)

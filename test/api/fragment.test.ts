@@ -152,6 +152,29 @@ describe('sealing', () => {
     expect(await verify(out)).toMatchObject({ damage: [] })
   })
 
+  it('drops the copies of tied tensors, whose fragments go or are written anew', async () => {
+    await using folder = await temporary()
+    const config = { model_type: 'gpt2', tie_word_embeddings: true }
+    const entry = (at: number) => ({ dtype: 'F32', shape: [2, 2], data_offsets: [at, at + 16] })
+    const rows = new Uint8Array(Float32Array.from([1, 2, 3, 4]).buffer)
+    const names = ['lm_head.weight', 'transformer.wte.weight', 'transformer.h.0.weight']
+    const make = async (place: string, model_type: string) => {
+      const header = Object.fromEntries(names.map((name, i) => [name, entry(i * 16)]))
+      await folder.write(`${place}/model.safetensors`, safetensors(header, Buffer.concat([rows, rows, rows])))
+      await folder.write(`${place}/config.json`, JSON.stringify({ ...config, model_type }))
+    }
+    await make('tied', 'gpt2')
+    await make('unknown', 'unheard-of')
+    const expected = await fragment(`${folder.path}/tied`, { out: `${folder.path}/expected` })
+    // A family that is not known keeps both: what a tool writes that does not know who ties what.
+    await fragment(`${folder.path}/unknown`, { out: `${folder.path}/out` })
+    await folder.write('out/config.json', JSON.stringify(config))
+    expect(await seal(`${folder.path}/out`)).toEqual(expected)
+    expect(await readdir(`${folder.path}/out/modules`, { recursive: true })).not.toContain('lm_head.safetensors')
+    expect(await verify(`${folder.path}/out`)).toMatchObject({ cid: expected.cid, damage: [] })
+    expect((await seal(`${folder.path}/out`)).cid).toBe(expected.cid)
+  })
+
   it('again, over longer files of an older seal, leaves nothing of them and does not write into what others have open', async () => {
     await using folder = await temporary()
     const out = `${folder.path}/out`

@@ -108,10 +108,9 @@ describe('converting ranges of a tensor', () => {
   const file = { path: 'w.safetensors', size: 0, mtimeMs: 0, ino: 0 }
   const values = Float32Array.from({ length: 70_016 }, (_, at) => Math.sin(at * 12.9898) * 3)
   const bytes = new Uint8Array(values.buffer)
-  const read = (target: Uint8Array, position: number) => target.set(bytes.subarray(position - 64, position - 64 + target.byteLength))
+  const read = (target: Uint8Array, from: number) => target.set(bytes.subarray(from, from + target.byteLength))
   const part = (to: ConvertedPart['to'], length: number): ConvertedPart => ({
-    file,
-    offset: 64,
+    source: { file, offset: 64 },
     tensor: 'w',
     from: 'F32',
     to,

@@ -69,7 +69,12 @@ describe('masset', () => {
       1,
       /Cannot open the checkpoint \/nowhere: no such file or folder; check the path/,
     ],
-    ['a folder that is no checkpoint', ['fragment', '/', '--store'], 1, /neither model\.safetensors nor/],
+    [
+      'a folder that is no checkpoint',
+      ['fragment', '/', '--store'],
+      1,
+      /it has none of model\.safetensors, .*; save the model with save_pretrained\(\)/,
+    ],
     ['no target', ['fragment', DEMO], 2, /give either --store or --out/],
     [
       'a CID that is not there',

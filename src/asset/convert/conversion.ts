@@ -1,17 +1,16 @@
 import type { Dtype } from '../../core/dtypes.js'
 import { AssetError } from '../../core/errors.js'
 import { shown } from '../../graph/names.js'
-import type { SourceFile } from '../../sources/checkpoint.js'
+import type { ByteSource } from '../../sources/checkpoint.js'
 import { BLOCK, encodeQ4, encodeQ8, scaleQ4, scaleQ8 } from './blocks.js'
 import { halfTable, toBf16, toF16 } from './half.js'
 
 /** What the bytes of a tensor become: floats of 16 bits, or weights in blocks of 32 and their scales. */
 export type Target = 'BF16' | 'F16' | 'Q8' | 'Q4' | 'Q8_SCALE' | 'Q4_SCALE'
 
-/** A run of the bytes that a tensor becomes; the whole tensor is at `offset` of its file, and `skip` bytes of the result come before. */
+/** A run of the bytes that a tensor becomes; `source` is the whole tensor, and `skip` bytes of the result come before. */
 export interface ConvertedPart {
-  readonly file: SourceFile
-  readonly offset: number
+  readonly source: ByteSource
   readonly tensor: string
   readonly from: Dtype
   readonly to: Target
@@ -40,8 +39,8 @@ const bitsOf = new Uint32Array(floats.buffer)
 const made = new Uint8Array(CHUNK * 2)
 const madeWords = new Uint16Array(made.buffer)
 
-/** Fills `target` with bytes of a file from `position` on. */
-export type ReadSource = (target: Uint8Array, position: number) => void
+/** Fills `target` with the bytes of a source from its byte `from` on. */
+export type ReadSource = (target: Uint8Array, from: number) => void
 
 /**
  * Fills `target` with the bytes of a converted part from `done` on. The source is read and converted in small runs.
@@ -54,7 +53,7 @@ export function convertInto(part: ConvertedPart, done: number, target: Uint8Arra
   const end = begin + target.byteLength
   for (let unit = Math.floor(begin / bytes); unit * bytes < end; ) {
     const count = Math.min(CHUNK / elements, Math.ceil(end / bytes) - unit)
-    read(raw.subarray(0, count * elements * size), part.offset + unit * elements * size)
+    read(raw.subarray(0, count * elements * size), unit * elements * size)
     decode(part.from, count * elements)
     encode(part, unit, count)
     const [from, to] = [Math.max(begin, unit * bytes), Math.min(end, (unit + count) * bytes)]
@@ -107,10 +106,10 @@ function scaleOf(part: ConvertedPart, i: number): number {
   return bits
 }
 
-function unfit({ tensor, file }: ConvertedPart, why: string, instead: string): AssetError {
+function unfit({ tensor, source }: ConvertedPart, why: string, instead: string): AssetError {
   return new AssetError(
     'BAD_INPUT',
-    `Cannot convert tensor ${shown(tensor)} of ${file.path}: it holds a number that is ${why}; use the dtype ${instead}`,
+    `Cannot convert tensor ${shown(tensor)} of ${source.file.path}: it holds a number that is ${why}; use the dtype ${instead}`,
   )
 }
 
@@ -118,8 +117,8 @@ function unfit({ tensor, file }: ConvertedPart, why: string, instead: string): A
 const KEPT = 2 ** 21
 const kept = { of: '', first: 0, count: 0, bits: new Uint16Array(0) }
 
-function nameOf({ file, offset, to }: ConvertedPart): string {
-  return `${to.slice(0, 2)} ${offset} ${file.path}`
+function nameOf({ source, tensor, to }: ConvertedPart): string {
+  return `${to.slice(0, 2)} ${source.offset} ${source.file.path} ${tensor}`
 }
 
 function remember(part: ConvertedPart, first: number, count: number): void {

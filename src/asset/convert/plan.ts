@@ -54,7 +54,7 @@ export function planTensors(
     }
     const to = dtype === 'bf16' ? 'BF16' : dtype === 'f16' ? 'F16' : undefined
     if (to && ref.dtype !== to && CONVERTED[ref.dtype] && ref.shape.length >= 2) planned.set(name, converted(name, ref, to, to, ref.shape))
-    else planned.set(name, { dtype: ref.dtype, shape: ref.shape, part: { file: ref.file, offset: ref.offset, length: ref.length } })
+    else planned.set(name, { dtype: ref.dtype, shape: ref.shape, part: { source: ref, skip: 0, length: ref.length } })
   }
   return planned
 }
@@ -65,13 +65,7 @@ function bitsFor(dtype: 'q8' | 'q4', { dtype: from, shape, length }: TensorRef, 
   return dtype === 'q4' && roles.size === 1 && roles.has('linear') ? 4 : 8
 }
 
-function converted(
-  tensor: string,
-  { file, offset, dtype: from }: TensorRef,
-  to: Target,
-  dtype: Dtype,
-  shape: readonly number[],
-): PlannedTensor {
+function converted(tensor: string, source: TensorRef, to: Target, dtype: Dtype, shape: readonly number[]): PlannedTensor {
   const length = tensorBytes(dtype, shape)!
-  return { dtype, shape, part: { file, offset, tensor, from, to, skip: 0, length } }
+  return { dtype, shape, part: { source, tensor, from: source.dtype, to, skip: 0, length } }
 }
