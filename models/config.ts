@@ -74,6 +74,23 @@ export class ConfigReader {
     return value
   }
 
+  /** A list of zeros and ones, as such or as false and true, or undefined where absent. */
+  flags(key: string): readonly boolean[] | undefined {
+    if (!this.has(key)) return undefined
+    const value = this.config[key]
+    const fits = (item: unknown) => typeof item === 'boolean' || item === 0 || item === 1
+    if (!Array.isArray(value) || !value.every(fits)) throw this.refusal(key, 'a list of zeros and ones')
+    return value.map(Boolean)
+  }
+
+  /** A list of `length` finite numbers above zero. */
+  numbers(key: string, length: number): readonly number[] {
+    const value = this.has(key) ? this.config[key] : undefined
+    const fits = (item: unknown) => typeof item === 'number' && item > 0 && item < Number.POSITIVE_INFINITY
+    if (!Array.isArray(value) || value.length !== length || !value.every(fits)) throw this.refusal(key, `${length} numbers above zero`)
+    return value
+  }
+
   /** A nested object, or undefined where absent. */
   object(key: string): ConfigReader | undefined {
     if (!this.has(key)) return undefined

@@ -1,23 +1,44 @@
 import type { Heads } from './attention.js'
 import { badConfig, type ConfigReader } from './config.js'
+import type { Turn } from './turn.js'
 
 /** The decoder that Llama made common: RMSNorm, rotary positions, grouped heads, gated MLP. What families differ in, none of it when left out: */
 export interface DecoderTraits {
   readonly headDim: number
   readonly kvHeads: number
+  /** how a layer turns queries and keys; undefined for not at all. All layers as config.json says when left out */
+  readonly turn?: (layer: number) => Turn | undefined
+  /** tokens that a layer's queries see, themselves included; undefined for all */
+  readonly window?: (layer: number) => number | undefined
   /** biases of q_proj, k_proj and v_proj */
   readonly qkvBias?: boolean
   /** bias of o_proj */
   readonly outputBias?: boolean
   readonly mlpBias?: boolean
+  /** queries, keys and values are one product, qkv_proj, and so are gate and up, gate_up_proj */
+  readonly fused?: boolean
   /** RMSNorm of each head of queries and keys, before the rotation */
   readonly headNorm?: boolean
-  /** tokens that a layer's queries see, themselves included; undefined for all */
-  readonly window?: (layer: number) => number | undefined
+  /** norms multiply by 1 + weight */
+  readonly centredNorms?: boolean
+  /** norms also of what attention and MLP give, before it is added */
+  readonly postNorms?: boolean
+  /** of the products of queries and keys; head_dim ** -0.5 when left out */
+  readonly scale?: number
+  /** scores of attention, and logits, become cap * tanh(x / cap) */
+  readonly attentionCap?: number | undefined
+  readonly logitCap?: number | undefined
+  /** embeddings are multiplied by it */
+  readonly embeddingScale?: number
+  /** activation of the MLP; `hidden_act` when left out */
+  readonly act?: string
+  /** of the norms where config.json does not say it; 1e-6 when left out */
+  readonly usualEpsilon?: number
 }
 
 /** A decoder of which everything is known but its weights. */
 export interface Decoder extends DecoderTraits, Heads {
+  readonly scale: number
   readonly hidden: number
   readonly inner: number
   readonly epsilon: number

@@ -1,6 +1,7 @@
-import { badConfig, type ConfigReader } from './config.js'
+import type { ConfigReader } from './config.js'
 import { decoderFamily } from './decoder.js'
 import { headDimOf, kvHeadsOf } from './decoder-traits.js'
+import { layerTypesOf } from './layer-types.js'
 
 /** Qwen2 and Qwen2.5: Llama with biases on queries, keys and values. */
 export const qwen2 = decoderFamily('qwen2', (config) => ({
@@ -15,10 +16,6 @@ export function qwenWindow(config: ConfigReader): (layer: number) => number | un
   if (!config.flag('use_sliding_window', false) || config.isNull('sliding_window')) return () => undefined
   const window = config.size('sliding_window', 4096)
   const first = config.count('max_window_layers', 28)
-  const types = config.texts('layer_types')
-  return (layer) => {
-    const type = types ? types[layer] : layer >= first ? 'sliding_attention' : 'full_attention'
-    if (type !== 'sliding_attention' && type !== 'full_attention') throw badConfig(`layer_types gives no known type for layer ${layer}`)
-    return type === 'sliding_attention' ? window : undefined
-  }
+  const typeOf = layerTypesOf(config, (layer) => (layer >= first ? 'sliding_attention' : 'full_attention'))
+  return (layer) => (typeOf(layer) === 'sliding_attention' ? window : undefined)
 }

@@ -7,11 +7,13 @@ import type { BuildOptions, Family } from './family.js'
 import { gpt2 } from './gpt2.js'
 import { llama } from './llama.js'
 import { mistral } from './mistral.js'
+import { phi3 } from './phi3.js'
 import { qwen2 } from './qwen2.js'
 import { qwen3 } from './qwen3.js'
+import { smollm3 } from './smollm3.js'
 
 // A new family is one file and one entry here.
-const FAMILIES: readonly Family[] = [bert, gpt2, llama, mistral, qwen2, qwen3]
+const FAMILIES: readonly Family[] = [bert, gpt2, llama, mistral, phi3, qwen2, qwen3, smollm3]
 
 /** The family of a config.json by its `model_type`; undefined for one that is not known. */
 export function familyOf(config: Config): Family | undefined {

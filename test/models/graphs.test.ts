@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { ConfigReader } from '../../models/config.js'
 import { readPooling } from '../../models/pooling.js'
 import { buildGraph, familyOf, knownFamilies } from '../../models/registry.js'
-import { inverseFrequencies } from '../../models/rotary.js'
+import { turnChange, turnOf } from '../../models/turn.js'
 import { externalData } from '../../src/graph/external.js'
 import { parseGraph, serializeGraph } from '../../src/graph/parse.js'
 import type { WeightRef } from '../../src/graph/weights.js'
@@ -144,9 +144,21 @@ describe('weights that make no model', () => {
   })
 })
 
+describe('a list by layers in config.json', () => {
+  it.each([
+    [{ no_rope_layers: [1, 2] }, /no_rope_layers is \[1,2\], expected a list of zeros and ones/],
+    [{ use_sliding_window: true, sliding_window: 4, layer_types: ['chunked'] }, /layer_types gives no known type for layer 0/],
+  ])('that names what no layer is makes no model: %j', (change, text) => {
+    expect(failure(() => graphOf({ ...decoderConfig, model_type: 'smollm3', ...change }))).toMatchObject({
+      code: 'BAD_INPUT',
+      message: expect.stringMatching(text),
+    })
+  })
+})
+
 describe('a family', () => {
   it('is found by model_type and says which tensors are one', () => {
-    expect(knownFamilies()).toEqual(['bert', 'gpt2', 'llama', 'mistral', 'qwen2', 'qwen3'])
+    expect(knownFamilies()).toEqual(['bert', 'gpt2', 'llama', 'mistral', 'phi3', 'qwen2', 'qwen3', 'smollm3'])
     const ties = (model_type: string, names: string[], config = {}) => [
       ...familyOf({ model_type })!.ties({ model_type, ...config }, new Set(names)),
     ]
@@ -162,10 +174,36 @@ describe('a family', () => {
 })
 
 describe('rotary frequencies and pooling', () => {
-  const frequencies = (config: Record<string, unknown>) => inverseFrequencies(new ConfigReader(config), 4)
+  const frequencies = (config: Record<string, unknown>) => turnOf(new ConfigReader(config), 4).frequencies
   it('are float32, and divided by the factor of linear scaling', () => {
     expect(frequencies({})).toEqual([1, Math.fround(0.01)])
     expect(frequencies({ rope_scaling: { type: 'linear', factor: 4 } })).toEqual([0.25, Math.fround(0.0025)])
+  })
+  it('are fewer where heads are turned in part, and refused where nobody says how', () => {
+    const partial = (partial_rotary_factor: unknown, usual?: number) =>
+      turnOf(new ConfigReader({ partial_rotary_factor }), 8, usual === undefined ? {} : { partial: usual })
+    expect(partial(0.5, 1)).toMatchObject({ frequencies: [1, Math.fround(0.01)], width: 8 })
+    expect(partial(undefined, 0.25).frequencies).toEqual([1])
+    expect(failure(() => partial(0.5))).toMatchObject({ code: 'UNSUPPORTED', message: expect.stringContaining('partial_rotary_factor') })
+    expect(failure(() => partial(0.4, 1))).toMatchObject({ code: 'BAD_INPUT', message: expect.stringContaining('turns 3 of 8 elements') })
+    expect(failure(() => partial(2, 1))).toMatchObject({ code: 'BAD_INPUT', message: expect.stringContaining('turns 16 of 8 elements') })
+  })
+  it('of LongRoPE have a factor each, and say from which length on they change', () => {
+    const rope_scaling = { type: 'su', short_factor: [1, 2], long_factor: [4, 8] }
+    const config = (change: object) =>
+      new ConfigReader({ max_position_embeddings: 256, original_max_position_embeddings: 16, rope_scaling: { ...rope_scaling, ...change } })
+    expect(turnOf(config({}), 4)).toEqual({
+      frequencies: [1, Math.fround(0.005)],
+      long: { over: 16, frequencies: [0.25, Math.fround(0.00125)] },
+      scale: Math.sqrt(2),
+      width: 4,
+    })
+    expect(turnChange(config({}))).toBe(16)
+    expect(turnChange(config({ type: 'linear' }))).toBeUndefined()
+    expect(failure(() => turnOf(config({ long_factor: [1, -2] }), 4))).toMatchObject({
+      code: 'BAD_INPUT',
+      message: expect.stringContaining('rope_scaling.long_factor is [1,-2], expected 2 numbers above zero'),
+    })
   })
   it('reads the modes of both kinds of pooling file', () => {
     expect(readPooling({ pooling_mode_cls_token: true, pooling_mode_mean_tokens: false })).toEqual({ modes: ['cls'], normalize: true })

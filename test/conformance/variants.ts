@@ -1,0 +1,55 @@
+/** A variant of an architecture: what scripts/variant-goldens.py makes of it. */
+export interface Variant {
+  readonly name: string
+  readonly kind: 'CausalLM' | 'Encoder' | 'Seq2SeqLM' | 'ImageClassification'
+  readonly config: Readonly<Record<string, unknown>>
+  readonly ids?: readonly (readonly number[])[]
+  readonly mask?: readonly (readonly number[])[]
+  readonly decoder_ids?: readonly (readonly number[])[]
+  readonly pixels?: readonly number[]
+  readonly generate?: number
+  /** the native engine doesn't know all of it */
+  readonly mixed?: boolean
+}
+
+const SIZES = {
+  hidden_size: 32,
+  intermediate_size: 48,
+  num_hidden_layers: 3,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  vocab_size: 96,
+  max_position_embeddings: 64,
+}
+
+/** Token ids that look random, the same ones each time. */
+function idsOf(rows: number, length: number): number[][] {
+  return Array.from({ length: rows }, (_, row) => Array.from({ length }, (_, at) => 3 + ((row * 31 + at * at * 7 + at * 13) % 90)))
+}
+
+function decoder(name: string, model_type: string, config: Record<string, unknown>, length = 11): Variant {
+  const unpadded = { pad_token_id: 0, bos_token_id: 1, eos_token_id: 2 }
+  return { name, kind: 'CausalLM', config: { model_type, ...SIZES, ...unpadded, ...config }, ids: idsOf(2, length), generate: 16 }
+}
+
+// LongRoPE up to 16 tokens with one set of factors, and then with another one.
+const LONG = {
+  original_max_position_embeddings: 16,
+  rope_parameters: { rope_type: 'longrope', rope_theta: 10000, short_factor: [1, 1.1, 1.3, 1.7], long_factor: [1, 2.5, 4, 9] },
+}
+
+export const VARIANTS: readonly Variant[] = [
+  decoder('smollm3 with windows where nothing is turned', 'smollm3', {
+    no_rope_layers: [1, 0, 1],
+    use_sliding_window: true,
+    sliding_window: 4,
+    attention_bias: true,
+    mlp_bias: true,
+  }),
+  decoder('phi3 with heads turned in part', 'phi3', {
+    rope_parameters: { rope_type: 'default', rope_theta: 10000, partial_rotary_factor: 0.75 },
+  }),
+  decoder('phi3 with a window', 'phi3', { sliding_window: 4 }),
+  decoder('phi3 that grows beyond its first length', 'phi3', LONG),
+  decoder('phi3 beyond its first length from the start', 'phi3', LONG, 20),
+]
