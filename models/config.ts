@@ -110,3 +110,9 @@ export class ConfigReader {
     return badConfig(`${this.prefix}${key} ${shown}, expected ${wanted}`)
   }
 }
+
+/** @throws AssetError 'UNSUPPORTED' naming the first of these keys that is true */
+export function refuseFlags(config: ConfigReader, ...keys: readonly string[]): void {
+  for (const key of keys)
+    if (config.flag(key, false)) throw new AssetError('UNSUPPORTED', `Cannot build the graph: ${key} is not supported for this family`)
+}

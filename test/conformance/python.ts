@@ -20,6 +20,6 @@ export function runScript(name: string, args: readonly string[]): string {
   return execFileSync(python, [script, ...args], {
     encoding: 'utf8',
     env: { ...process.env, HF_HUB_OFFLINE: '1' },
-    stdio: ['ignore', 'pipe', 'ignore'],
+    stdio: ['ignore', 'pipe', 'pipe'],
   })
 }

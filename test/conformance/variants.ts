@@ -52,4 +52,30 @@ export const VARIANTS: readonly Variant[] = [
   decoder('phi3 with a window', 'phi3', { sliding_window: 4 }),
   decoder('phi3 that grows beyond its first length', 'phi3', LONG),
   decoder('phi3 beyond its first length from the start', 'phi3', LONG, 20),
+  decoder('gemma2 with a window, caps that are felt, another scale and an output head of its own', 'gemma2', {
+    head_dim: 16,
+    query_pre_attn_scalar: 24,
+    sliding_window: 4,
+    attn_logit_softcapping: 2.5,
+    final_logit_softcapping: 3.5,
+    tie_word_embeddings: false,
+    attention_bias: true,
+  }),
+  decoder('gemma2 without caps', 'gemma2', { head_dim: 8, attn_logit_softcapping: null, final_logit_softcapping: null }),
+  decoder('gemma3 with both kinds of layers, two bases, one of them stretched', 'gemma3_text', {
+    head_dim: 8,
+    query_pre_attn_scalar: 8,
+    sliding_window: 4,
+    layer_types: ['sliding_attention', 'full_attention', 'sliding_attention'],
+    rope_parameters: {
+      full_attention: { rope_type: 'linear', factor: 4, rope_theta: 1000 },
+      sliding_attention: { rope_type: 'default', rope_theta: 100 },
+    },
+  }),
+  decoder('gemma3 by its pattern, logits capped', 'gemma3_text', {
+    head_dim: 8,
+    sliding_window: 3,
+    sliding_window_pattern: 2,
+    final_logit_softcapping: 2.5,
+  }),
 ]

@@ -26,6 +26,8 @@ const FAMILIES = [
   'tiny-gpt2',
   'tiny-smollm3',
   'tiny-phi3',
+  'tiny-gemma2',
+  'tiny-gemma3',
   'tiny-bert',
   'tiny-sentence',
 ]

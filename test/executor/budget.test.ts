@@ -16,7 +16,7 @@ describe.runIf(here).each(ENGINES)('a memory budget in %s', (engine) => {
   })
   afterAll(() => assets.remove())
 
-  it.each(['stories260k', 'tiny-llama', 'tiny-gpt2', 'tiny-qwen3', 'tiny-bert', 'tiny-smollm3', 'tiny-phi3'])(
+  it.each(['stories260k', 'tiny-llama', 'tiny-gpt2', 'tiny-qwen3', 'tiny-bert', 'tiny-smollm3', 'tiny-phi3', 'tiny-gemma2', 'tiny-gemma3'])(
     '%s: 100, 60 and 30 percent of the weights give the same bits, and never hold more',
     async (name) => {
       const cid = await assets.cid(name, engine)

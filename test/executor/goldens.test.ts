@@ -11,7 +11,18 @@ interface DecoderGolden {
   left_padded: { attention_mask: number[][]; last_logits: number[][] }
 }
 
-const DECODERS = ['tiny-llama', 'tiny-llama3-rope', 'tiny-mistral', 'tiny-qwen2', 'tiny-qwen3', 'tiny-gpt2', 'tiny-smollm3', 'tiny-phi3']
+const DECODERS = [
+  'tiny-llama',
+  'tiny-llama3-rope',
+  'tiny-mistral',
+  'tiny-qwen2',
+  'tiny-qwen3',
+  'tiny-gpt2',
+  'tiny-smollm3',
+  'tiny-phi3',
+  'tiny-gemma2',
+  'tiny-gemma3',
+]
 const here = sharedModel('stories260k') !== undefined
 
 describe.runIf(here).each(ENGINES)('models run by their fragments in %s, against the goldens of transformers', (engine) => {

@@ -22,6 +22,8 @@ const BOUNDS: Record<string, Partial<Record<WeightDtype, number>>> = {
   'tiny-bert': { bf16: 0.05, q8: 0.1, q4: 1 },
   'tiny-smollm3': { bf16: 0.2, q8: 0.6, q4: 4 },
   'tiny-phi3': { bf16: 0.1, q8: 0.4, q4: 3 },
+  'tiny-gemma2': { bf16: 0.6, q8: 2, q4: 15 },
+  'tiny-gemma3': { bf16: 0.2, q8: 0.7, q4: 8 },
 }
 const cases = Object.entries(BOUNDS).flatMap(([name, bounds]) =>
   Object.entries(bounds).map(([dtype, bound]): [string, WeightDtype, number] => [name, dtype as WeightDtype, bound]),

@@ -15,6 +15,8 @@ for (const name of [
   'tiny-gpt2',
   'tiny-smollm3',
   'tiny-phi3',
+  'tiny-gemma2',
+  'tiny-gemma3',
 ]) {
   const folder = sharedModel(name)
   describe.skipIf(!runtime || !folder)(`${name} in stock ONNX Runtime`, () => {
