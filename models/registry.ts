@@ -6,6 +6,7 @@ import type { Config } from './config.js'
 import type { BuildOptions, Family } from './family.js'
 import { gemma2 } from './gemma2.js'
 import { gemma3 } from './gemma3.js'
+import { gptNeox } from './gpt-neox.js'
 import { gpt2 } from './gpt2.js'
 import { llama } from './llama.js'
 import { mistral } from './mistral.js'
@@ -15,7 +16,7 @@ import { qwen3 } from './qwen3.js'
 import { smollm3 } from './smollm3.js'
 
 // A new family is one file and one entry here.
-const FAMILIES: readonly Family[] = [bert, gemma2, gemma3, gpt2, llama, mistral, phi3, qwen2, qwen3, smollm3]
+const FAMILIES: readonly Family[] = [bert, gemma2, gemma3, gpt2, gptNeox, llama, mistral, phi3, qwen2, qwen3, smollm3]
 
 /** The family of a config.json by its `model_type`; undefined for one that is not known. */
 export function familyOf(config: Config): Family | undefined {

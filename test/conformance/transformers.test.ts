@@ -4,7 +4,17 @@ import { sharedModel } from '../shared.js'
 import { temporary } from '../sources/files.js'
 import { hasTransformers, runScript } from './python.js'
 
-const NAMES = ['tiny-llama', 'tiny-qwen2', 'tiny-gpt2', 'tiny-bert', 'tiny-smollm3', 'tiny-phi3', 'tiny-gemma2', 'tiny-gemma3']
+const NAMES = [
+  'tiny-llama',
+  'tiny-qwen2',
+  'tiny-gpt2',
+  'tiny-bert',
+  'tiny-smollm3',
+  'tiny-phi3',
+  'tiny-gemma2',
+  'tiny-gemma3',
+  'tiny-gpt-neox',
+]
 
 describe.runIf(sharedModel('tiny-llama') && hasTransformers())('an asset folder opens in transformers', () => {
   it.each(NAMES)('%s, with the golden results', { timeout: 300_000 }, async (name) => {

@@ -78,4 +78,10 @@ export const VARIANTS: readonly Variant[] = [
     sliding_window_pattern: 2,
     final_logit_softcapping: 2.5,
   }),
+  decoder('gpt_neox with one after the other, more of a head turned, no biases of attention', 'gpt_neox', {
+    use_parallel_residual: false,
+    attention_bias: false,
+    rope_parameters: { rope_type: 'default', rope_theta: 500, partial_rotary_factor: 0.5 },
+  }),
+  decoder('gpt_neox with its embedding as output head', 'gpt_neox', { tie_word_embeddings: true, hidden_act: 'gelu_new' }),
 ]

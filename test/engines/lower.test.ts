@@ -28,6 +28,7 @@ const FAMILIES = [
   'tiny-phi3',
   'tiny-gemma2',
   'tiny-gemma3',
+  'tiny-gpt-neox',
   'tiny-bert',
   'tiny-sentence',
 ]

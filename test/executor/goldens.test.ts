@@ -22,6 +22,7 @@ const DECODERS = [
   'tiny-phi3',
   'tiny-gemma2',
   'tiny-gemma3',
+  'tiny-gpt-neox',
 ]
 const here = sharedModel('stories260k') !== undefined
 

@@ -23,6 +23,7 @@ const BOUNDS: Record<string, Partial<Record<WeightDtype, number>>> = {
   'tiny-smollm3': { bf16: 0.2, q8: 0.6, q4: 4 },
   'tiny-phi3': { bf16: 0.1, q8: 0.4, q4: 3 },
   'tiny-gemma2': { bf16: 0.6, q8: 2, q4: 15 },
+  'tiny-gpt-neox': { bf16: 0.5, q8: 1, q4: 8 },
   'tiny-gemma3': { bf16: 0.2, q8: 0.7, q4: 8 },
 }
 const cases = Object.entries(BOUNDS).flatMap(([name, bounds]) =>

@@ -17,6 +17,7 @@ for (const name of [
   'tiny-phi3',
   'tiny-gemma2',
   'tiny-gemma3',
+  'tiny-gpt-neox',
 ]) {
   const folder = sharedModel(name)
   describe.skipIf(!runtime || !folder)(`${name} in stock ONNX Runtime`, () => {

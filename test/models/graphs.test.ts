@@ -109,7 +109,7 @@ describe('a config.json that makes no model', () => {
   const unknown: [Record<string, unknown>, RegExp][] = [
     [{ rope_scaling: { type: 'yarn', factor: 2 } }, /rope type "yarn" is not supported/],
     [{ hidden_act: 'xielu' }, /activation "xielu" is not known/],
-    [{ model_type: 'mamba' }, /model_type is "mamba"; the families known are bert, gemma2, gemma3_text, gpt2, llama/],
+    [{ model_type: 'mamba' }, /model_type is "mamba"; the families known are bert, gemma2, gemma3_text, gpt2, gpt_neox, llama/],
     [{ model_type: 'gemma2', use_bidirectional_attention: true }, /use_bidirectional_attention is not supported/],
     [{ model_type: 'gemma3_text', attn_logit_softcapping: 50 }, /attn_logit_softcapping is not supported/],
     [{ model_type: 'gemma3_text', rope_parameters: { rope_theta: 10000 } }, /rope_parameters for all layers alike/],
@@ -161,7 +161,19 @@ describe('a list by layers in config.json', () => {
 
 describe('a family', () => {
   it('is found by model_type and says which tensors are one', () => {
-    expect(knownFamilies()).toEqual(['bert', 'gemma2', 'gemma3_text', 'gpt2', 'llama', 'mistral', 'phi3', 'qwen2', 'qwen3', 'smollm3'])
+    expect(knownFamilies()).toEqual([
+      'bert',
+      'gemma2',
+      'gemma3_text',
+      'gpt2',
+      'gpt_neox',
+      'llama',
+      'mistral',
+      'phi3',
+      'qwen2',
+      'qwen3',
+      'smollm3',
+    ])
     const ties = (model_type: string, names: string[], config = {}) => [
       ...familyOf({ model_type })!.ties({ model_type, ...config }, new Set(names)),
     ]
@@ -173,6 +185,9 @@ describe('a family', () => {
     expect(ties('gpt2', ['wte.weight'])).toEqual([[head, 'wte.weight']])
     expect(ties('qwen2', [head], { tie_word_embeddings: true })).toEqual([['model.embed_tokens.weight', head]])
     expect(ties('gemma2', ['model.embed_tokens.weight'])).toEqual([[head, 'model.embed_tokens.weight']])
+    expect(ties('gpt_neox', ['gpt_neox.embed_in.weight'], { tie_word_embeddings: true })).toEqual([
+      ['embed_out.weight', 'gpt_neox.embed_in.weight'],
+    ])
     expect(ties('bert', ['embeddings.word_embeddings.weight'])).toEqual([])
   })
 })
