@@ -96,9 +96,9 @@ export function cachedAttention(
   return y!
 }
 
-/** Attention without a cache: q, k, v (batch, sequence, hidden) -> (batch, sequence, hidden), mask BOOL (batch, 1, sequence, sequence). */
-export function attention(module: Module, q: Value, k: Value, v: Value, mask: Value, sizes: Heads): Value {
-  return module.op('Attention', [q, k, v, mask], attentionAttributes(sizes))
+/** Attention without a cache: q, k, v (batch, sequence, hidden) -> (batch, sequence, hidden), mask BOOL (batch, 1, sequence, sequence), or undefined where all see all. */
+export function attention(module: Module, q: Value, k: Value, v: Value, mask: Value | undefined, sizes: Heads): Value {
+  return module.op('Attention', mask ? [q, k, v, mask] : [q, k, v], attentionAttributes(sizes))
 }
 
 function attentionAttributes({ heads, kvHeads, scale, attentionCap }: Heads): Attributes {

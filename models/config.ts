@@ -27,6 +27,11 @@ export class ConfigReader {
     return Object.hasOwn(this.config, key) && this.config[key] === null
   }
 
+  /** True where the key is a list: for keys that are a number in most files. */
+  isList(key: string): boolean {
+    return this.has(key) && Array.isArray(this.config[key])
+  }
+
   /** A size or count: a whole number from 1 to 2^31 - 1. */
   size(key: string, fallback?: number): number {
     return this.number(

@@ -17,6 +17,8 @@ const NAMES = [
   'tiny-gemma2',
   'tiny-gemma3',
   'tiny-gpt-neox',
+  'tiny-roberta',
+  'tiny-distilbert',
 ]
 
 interface Golden {

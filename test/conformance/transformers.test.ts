@@ -14,6 +14,8 @@ const NAMES = [
   'tiny-gemma2',
   'tiny-gemma3',
   'tiny-gpt-neox',
+  'tiny-roberta',
+  'tiny-distilbert',
 ]
 
 describe.runIf(sharedModel('tiny-llama') && hasTransformers())('an asset folder opens in transformers', () => {

@@ -84,4 +84,24 @@ export const VARIANTS: readonly Variant[] = [
     rope_parameters: { rope_type: 'default', rope_theta: 500, partial_rotary_factor: 0.5 },
   }),
   decoder('gpt_neox with its embedding as output head', 'gpt_neox', { tie_word_embeddings: true, hidden_act: 'gelu_new' }),
+  {
+    name: 'roberta with padding before, between and after',
+    kind: 'Encoder',
+    config: { model_type: 'roberta', ...SIZES, type_vocab_size: 1, pad_token_id: 1 },
+    ids: [
+      [1, 1, 5, 9, 1, 23, 4, 1],
+      [7, 8, 9, 10, 11, 12, 1, 1],
+    ],
+    mask: [
+      [0, 0, 1, 1, 0, 1, 1, 0],
+      [1, 1, 1, 1, 1, 1, 0, 0],
+    ],
+  },
+  {
+    name: 'vit without biases of attention, of images that are no whole patches',
+    kind: 'ImageClassification',
+    config: { model_type: 'vit', ...SIZES, image_size: 22, patch_size: 5, num_channels: 2, qkv_bias: false, num_labels: 4 },
+    pixels: [3, 2, 22, 22],
+    mixed: true,
+  },
 ]

@@ -30,6 +30,8 @@ const FAMILIES = [
   'tiny-gemma3',
   'tiny-gpt-neox',
   'tiny-bert',
+  'tiny-roberta',
+  'tiny-distilbert',
   'tiny-sentence',
 ]
 const here = FAMILIES.filter((name) => sharedModel(name) !== undefined)

@@ -27,6 +27,8 @@ describe.runIf(here).each(ENGINES)('a memory budget in %s', (engine) => {
     'tiny-gemma2',
     'tiny-gemma3',
     'tiny-gpt-neox',
+    'tiny-roberta',
+    'tiny-distilbert',
   ])('%s: 100, 60 and 30 percent of the weights give the same bits, and never hold more', async (name) => {
     const cid = await assets.cid(name, engine)
     const ids = (await golden<{ input_ids?: number[][] }>(name)).input_ids ?? [[1, 403, 407, 261, 378]]
