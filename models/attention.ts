@@ -1,3 +1,4 @@
+import type { Attributes } from '../src/graph/attributes.js'
 import type { Module, Value } from '../src/graph/build.js'
 
 /** Sizes of an attention: heads of the queries, heads of keys and values (a divisor of it), and the width of a head. */
@@ -6,6 +7,8 @@ export interface Heads {
   readonly kvHeads: number
   readonly headDim: number
   readonly scale: number
+  /** scores become cap * tanh(score / cap), before they are masked */
+  readonly attentionCap?: number | undefined
 }
 
 /** The inputs that every decoder has. */
@@ -93,11 +96,11 @@ export function cachedAttention(
   return y!
 }
 
-/** Attention without a cache: q, k, v (batch, sequence, hidden) -> (batch, sequence, hidden), mask BOOL (batch, 1, sequence, sequence). */
-export function attention(module: Module, q: Value, k: Value, v: Value, mask: Value, sizes: Heads): Value {
-  return module.op('Attention', [q, k, v, mask], attentionAttributes(sizes))
+/** Attention without a cache: q, k, v (batch, sequence, hidden) -> (batch, sequence, hidden), mask BOOL (batch, 1, sequence, sequence), or undefined where all see all. */
+export function attention(module: Module, q: Value, k: Value, v: Value, mask: Value | undefined, sizes: Heads): Value {
+  return module.op('Attention', mask ? [q, k, v, mask] : [q, k, v], attentionAttributes(sizes))
 }
 
-function attentionAttributes({ heads, kvHeads, scale }: Heads) {
-  return { q_num_heads: BigInt(heads), kv_num_heads: BigInt(kvHeads), scale }
+function attentionAttributes({ heads, kvHeads, scale, attentionCap }: Heads): Attributes {
+  return { q_num_heads: BigInt(heads), kv_num_heads: BigInt(kvHeads), scale, ...(attentionCap !== undefined && { softcap: attentionCap }) }
 }

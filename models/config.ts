@@ -27,6 +27,11 @@ export class ConfigReader {
     return Object.hasOwn(this.config, key) && this.config[key] === null
   }
 
+  /** True where the key is a list: for keys that are a number in most files. */
+  isList(key: string): boolean {
+    return this.has(key) && Array.isArray(this.config[key])
+  }
+
   /** A size or count: a whole number from 1 to 2^31 - 1. */
   size(key: string, fallback?: number): number {
     return this.number(
@@ -74,6 +79,23 @@ export class ConfigReader {
     return value
   }
 
+  /** A list of zeros and ones, as such or as false and true, or undefined where absent. */
+  flags(key: string): readonly boolean[] | undefined {
+    if (!this.has(key)) return undefined
+    const value = this.config[key]
+    const fits = (item: unknown) => typeof item === 'boolean' || item === 0 || item === 1
+    if (!Array.isArray(value) || !value.every(fits)) throw this.refusal(key, 'a list of zeros and ones')
+    return value.map(Boolean)
+  }
+
+  /** A list of `length` finite numbers above zero. */
+  numbers(key: string, length: number): readonly number[] {
+    const value = this.has(key) ? this.config[key] : undefined
+    const fits = (item: unknown) => typeof item === 'number' && item > 0 && item < Number.POSITIVE_INFINITY
+    if (!Array.isArray(value) || value.length !== length || !value.every(fits)) throw this.refusal(key, `${length} numbers above zero`)
+    return value
+  }
+
   /** A nested object, or undefined where absent. */
   object(key: string): ConfigReader | undefined {
     if (!this.has(key)) return undefined
@@ -92,4 +114,10 @@ export class ConfigReader {
     const shown = this.has(key) ? `is ${(JSON.stringify(this.config[key]) ?? 'odd').slice(0, 80)}` : 'is missing'
     return badConfig(`${this.prefix}${key} ${shown}, expected ${wanted}`)
   }
+}
+
+/** @throws AssetError 'UNSUPPORTED' naming the first of these keys that is true */
+export function refuseFlags(config: ConfigReader, ...keys: readonly string[]): void {
+  for (const key of keys)
+    if (config.flag(key, false)) throw new AssetError('UNSUPPORTED', `Cannot build the graph: ${key} is not supported for this family`)
 }

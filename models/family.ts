@@ -16,8 +16,9 @@ export interface BuildOptions {
  * `position_ids` I64 (batch, sequence) and per layer `past_key_values.N.key|value` F32 (batch, kv_heads, past_sequence,
  * head_dim), where total = past + sequence and past may be 0; its outputs are `logits` F32 (batch, sequence, vocab) and
  * `present.N.key|value` (batch, kv_heads, total_sequence, head_dim).
- * An encoder's has `input_ids`, `attention_mask` and `token_type_ids`, all I64 (batch, sequence); its outputs are
- * `last_hidden_state` F32 (batch, sequence, hidden) and `sentence_embedding` F32 (batch, width).
+ * A text encoder's has `input_ids`, `attention_mask` and, where the family has kinds of tokens, `token_type_ids`, all I64 (batch,
+ * sequence); its outputs are `last_hidden_state` F32 (batch, sequence, hidden) and `sentence_embedding` F32 (batch, width).
+ * What an image encoder has is said where it is made.
  */
 export interface Family {
   /** values of `model_type` in config.json */

@@ -1,31 +1,21 @@
-import { badConfig, type ConfigReader } from './config.js'
-import { decoderFamily, headDimOf } from './decoder.js'
+import type { ConfigReader } from './config.js'
+import { decoderFamily } from './decoder.js'
+import { headDimOf, kvHeadsOf } from './decoder-traits.js'
+import { layerTypesOf } from './layer-types.js'
 
 /** Qwen2 and Qwen2.5: Llama with biases on queries, keys and values. */
 export const qwen2 = decoderFamily('qwen2', (config) => ({
   qkvBias: true,
-  outputBias: false,
-  mlpBias: false,
-  headNorm: false,
   headDim: headDimOf(config),
-  kvHeads: qwenKvHeads(config),
+  kvHeads: kvHeadsOf(config, 32),
   window: qwenWindow(config),
 }))
-
-/** Heads of keys and values: absent means 32, null as many as query heads, as in transformers. */
-export function qwenKvHeads(config: ConfigReader): number {
-  return config.isNull('num_key_value_heads') ? config.size('num_attention_heads') : config.size('num_key_value_heads', 32)
-}
 
 /** The window of each layer: by `layer_types`, or from layer `max_window_layers` on in files without; none unless `use_sliding_window`. */
 export function qwenWindow(config: ConfigReader): (layer: number) => number | undefined {
   if (!config.flag('use_sliding_window', false) || config.isNull('sliding_window')) return () => undefined
   const window = config.size('sliding_window', 4096)
   const first = config.count('max_window_layers', 28)
-  const types = config.texts('layer_types')
-  return (layer) => {
-    const type = types ? types[layer] : layer >= first ? 'sliding_attention' : 'full_attention'
-    if (type !== 'sliding_attention' && type !== 'full_attention') throw badConfig(`layer_types gives no known type for layer ${layer}`)
-    return type === 'sliding_attention' ? window : undefined
-  }
+  const typeOf = layerTypesOf(config, (layer) => (layer >= first ? 'sliding_attention' : 'full_attention'))
+  return (layer) => (typeOf(layer) === 'sliding_attention' ? window : undefined)
 }

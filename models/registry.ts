@@ -3,15 +3,38 @@ import type { ModelProto } from '../src/graph/generated/onnx_pb.js'
 import type { StateDict } from '../src/graph/weights.js'
 import { bert } from './bert.js'
 import type { Config } from './config.js'
+import { distilbert } from './distilbert.js'
 import type { BuildOptions, Family } from './family.js'
+import { gemma2 } from './gemma2.js'
+import { gemma3 } from './gemma3.js'
+import { gptNeox } from './gpt-neox.js'
 import { gpt2 } from './gpt2.js'
 import { llama } from './llama.js'
 import { mistral } from './mistral.js'
+import { phi3 } from './phi3.js'
 import { qwen2 } from './qwen2.js'
 import { qwen3 } from './qwen3.js'
+import { roberta } from './roberta.js'
+import { smollm3 } from './smollm3.js'
+import { vit } from './vit.js'
 
 // A new family is one file and one entry here.
-const FAMILIES: readonly Family[] = [bert, gpt2, llama, mistral, qwen2, qwen3]
+const FAMILIES: readonly Family[] = [
+  bert,
+  distilbert,
+  gemma2,
+  gemma3,
+  gpt2,
+  gptNeox,
+  llama,
+  mistral,
+  phi3,
+  qwen2,
+  qwen3,
+  roberta,
+  smollm3,
+  vit,
+]
 
 /** The family of a config.json by its `model_type`; undefined for one that is not known. */
 export function familyOf(config: Config): Family | undefined {

@@ -1,3 +1,5 @@
+import { ConfigReader } from '../../models/config.js'
+import { turnChange } from '../../models/turn.js'
 import { AssetError, throwIfAborted } from '../core/errors.js'
 import { makeSampler, type Sampler, type SamplingOptions } from '../text/sampling.js'
 import { StopTexts, TextStream } from '../text/text-stream.js'
@@ -67,7 +69,8 @@ export async function* generate(
     throw new AssetError('BAD_INPUT', `Cannot generate: the prompt has ${ids.length} tokens, the model's context ${room}; shorten it`)
   const stream = files.tokenizer && new TextStream(files.tokenizer, ids)
   const stopper = new StopTexts(stops)
-  const session = model.session()
+  const change = turnChange(new ConfigReader(files.config)) ?? Number.POSITIVE_INFINITY
+  let session = model.session()
   let bytes = 0
   const count = (now: number) => {
     onBytes(now - bytes)
@@ -80,10 +83,18 @@ export async function* generate(
     return result
   }
   try {
+    const all = [...ids]
     let pending = ids
     for (let made = 0; made < maxTokens && ids.length + made < room; made++) {
+      // Beyond this length all tokens are turned in another way: what is cached counts no more, and one pass has to see them all.
+      const isAnew = all.length > change && all.length - pending.length <= change
+      if (isAnew) {
+        session.free()
+        session = model.session()
+        pending = [...all]
+      }
       let at = 0
-      for (; at + chunk < pending.length; at += chunk) await after(session.extend(pending.slice(at, at + chunk), { signal }))
+      for (; !isAnew && at + chunk < pending.length; at += chunk) await after(session.extend(pending.slice(at, at + chunk), { signal }))
       const tokenId = sampler(await after(session.pass(pending.slice(at), { signal })))
       if (eos.has(tokenId)) break
       const text = stopper.push(stream?.push(tokenId) ?? '')
@@ -91,6 +102,7 @@ export async function* generate(
       yield { tokenId, text: ends ? text + (stopper.stopped ? '' : stopper.push(stream?.end() ?? '') + stopper.end()) : text }
       if (stopper.stopped) return
       pending = [tokenId]
+      all.push(tokenId)
     }
   } finally {
     session.free()

@@ -71,6 +71,13 @@ export function elementType(index: GraphIndex, name: string): number {
   return type.value.elemType
 }
 
+/** The size of a value's last dimension, where the graph declares it. */
+export function lastDimension(index: GraphIndex, name: string): number | undefined {
+  const type = index.types.get(name)?.value
+  const last = type?.case === 'tensorType' ? type.value.shape?.dim.at(-1)?.value : undefined
+  return last?.case === 'dimValue' ? Number(last.value) : undefined
+}
+
 /** A run of nodes as a model of its own: no weights inside; weights and activations are its inputs, in the order given. */
 export interface CutGraph {
   readonly bytes: Uint8Array

@@ -35,13 +35,21 @@ export function embedding(module: Module, ids: Value, rows: number, width: numbe
   return tableRows(module, 'weight', [rows, width], ids)
 }
 
-/** RMSNorm over the last dimension: x / sqrt(mean(x^2) + epsilon) * weight. */
-export function rmsNorm(module: Module, x: Value, width: number, epsilon: number): Value {
-  return module.op('RMSNormalization', [x, module.parameter('weight', [width])], { axis: -1n, epsilon })
+/** RMSNorm over the last dimension: x / sqrt(mean(x^2) + epsilon) * weight, or * (1 + weight) where the weight is `centred` around 0. */
+export function rmsNorm(module: Module, x: Value, width: number, epsilon: number, centred = false): Value {
+  const weight = module.parameter('weight', [width])
+  const factor = centred ? module.op('Add', [weight, module.scalar(1)]) : weight
+  return module.op('RMSNormalization', [x, factor], { axis: -1n, epsilon })
 }
 
 /** torch.nn.LayerNorm over the last dimension, with weight and bias; `name` for the output value where it must have one. */
 export function layerNorm(module: Module, x: Value, width: number, epsilon: number, name?: string): Value {
   const [weight, bias] = [module.parameter('weight', [width]), module.parameter('bias', [width])]
   return module.op('LayerNormalization', [x, weight, bias], { axis: -1n, epsilon }, name === undefined ? {} : { name })
+}
+
+/** x (..., sum of `sizes`) cut along its last dimension. */
+export function split(module: Module, x: Value, sizes: readonly number[]): Value[] {
+  const parts = sizes.map((size) => ({ dims: x.dims && [...x.dims.slice(0, -1), size] }))
+  return module.ops('Split', [x, module.integers(...sizes)], { axis: -1n }, parts)
 }

@@ -1,4 +1,7 @@
-import type { ModelProto } from './generated/onnx_pb.js'
+import type { ModelProto, NodeProto } from './generated/onnx_pb.js'
+
+// Between the output head and the logits.
+const MOST_STEPS = 8
 
 /** What a matrix is for: rows are multiplied by its transpose, that makes the logits, rows of it are looked up, or anything else. */
 export type Role = 'linear' | 'head' | 'table' | 'other'
@@ -10,16 +13,30 @@ export function weightRoles(model: ModelProto): Map<string, ReadonlySet<Role>> {
   const known = new Map(graph.initializer.filter(({ dims }) => dims.length === 2).map(({ name }) => [name, { name, turned: false }]))
   const roles = new Map<string, Set<Role>>()
   const add = (name: string, role: Role) => roles.set(name, (roles.get(name) ?? new Set()).add(role))
-  for (const { opType, input, output } of graph.node) {
+  const head = logitsProduct(model)
+  for (const node of graph.node) {
+    const { opType, input, output } = node
     for (const [at, name] of input.entries()) {
       const weight = known.get(name)
       if (!weight) continue
       if (opType === 'Cast') known.set(output[0]!, weight)
       else if (opType === 'Transpose') known.set(output[0]!, { ...weight, turned: !weight.turned })
       else if (opType === 'Gather' && at === 0 && !weight.turned) add(weight.name, 'table')
-      else if (opType === 'MatMul' && at === 1 && weight.turned) add(weight.name, output[0] === 'logits' ? 'head' : 'linear')
+      else if (opType === 'MatMul' && at === 1 && weight.turned) add(weight.name, node === head ? 'head' : 'linear')
       else add(weight.name, 'other')
     }
   }
   return roles
+}
+
+/** The product that the logits are, be it capped: each of their nodes back to it has one input that is no initializer. */
+function logitsProduct({ graph }: ModelProto): NodeProto | undefined {
+  const initializers = new Set(graph!.initializer.map(({ name }) => name))
+  const makers = new Map(graph!.node.flatMap((node) => node.output.map((name) => [name, node] as const)))
+  let node = makers.get('logits')
+  for (let steps = 0; node && node.opType !== 'MatMul' && steps < MOST_STEPS; steps++) {
+    const from: string[] = node.input.filter((name) => !initializers.has(name))
+    node = from.length === 1 ? makers.get(from[0]!) : undefined
+  }
+  return node
 }

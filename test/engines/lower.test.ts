@@ -17,7 +17,23 @@ import { expectWhole } from './programs.js'
 
 const { FLOAT } = DataType
 const synthetic = () => buildGraph(decoderConfig, decoderWeights())
-const FAMILIES = ['tiny-llama', 'tiny-llama3-rope', 'tiny-mistral', 'tiny-qwen2', 'tiny-qwen3', 'tiny-gpt2', 'tiny-bert', 'tiny-sentence']
+const FAMILIES = [
+  'tiny-llama',
+  'tiny-llama3-rope',
+  'tiny-mistral',
+  'tiny-qwen2',
+  'tiny-qwen3',
+  'tiny-gpt2',
+  'tiny-smollm3',
+  'tiny-phi3',
+  'tiny-gemma2',
+  'tiny-gemma3',
+  'tiny-gpt-neox',
+  'tiny-bert',
+  'tiny-roberta',
+  'tiny-distilbert',
+  'tiny-sentence',
+]
 const here = FAMILIES.filter((name) => sharedModel(name) !== undefined)
 
 function modelNamed(name: string): ModelProto {

@@ -19,7 +19,14 @@ const BOUNDS: Record<string, Partial<Record<WeightDtype, number>>> = {
   'tiny-llama': { bf16: 1e-4, q8: 0.5, q4: 4 },
   'tiny-gpt2': { bf16: 0.04, f16: 0.005, q8: 0.08 },
   'tiny-qwen3': { q8: 0.3, q4: 3 },
+  'tiny-roberta': { bf16: 0.05, q8: 0.2, q4: 2 },
+  'tiny-distilbert': { bf16: 0.05, q8: 0.2, q4: 2 },
   'tiny-bert': { bf16: 0.05, q8: 0.1, q4: 1 },
+  'tiny-smollm3': { bf16: 0.2, q8: 0.6, q4: 4 },
+  'tiny-phi3': { bf16: 0.1, q8: 0.4, q4: 3 },
+  'tiny-gemma2': { bf16: 0.6, q8: 2, q4: 15 },
+  'tiny-gpt-neox': { bf16: 0.5, q8: 1, q4: 8 },
+  'tiny-gemma3': { bf16: 0.2, q8: 0.7, q4: 8 },
 }
 const cases = Object.entries(BOUNDS).flatMap(([name, bounds]) =>
   Object.entries(bounds).map(([dtype, bound]): [string, WeightDtype, number] => [name, dtype as WeightDtype, bound]),
@@ -149,10 +156,10 @@ describe.runIf(here)('weights of fewer bits', () => {
       code: 'BAD_USAGE',
       message: message('keep, bf16, f16, q8, q4'),
     })
-    await expect(fragment(sharedModel('tiny-vit')!, { out, dtype: 'q8' })).rejects.toMatchObject({
+    await expect(fragment(sharedModel('tiny-t5')!, { out, dtype: 'q8' })).rejects.toMatchObject({
       code: 'UNSUPPORTED',
       message: message('use the dtype keep, bf16 or f16'),
     })
-    await fragment(sharedModel('tiny-vit')!, { out, dtype: 'bf16' })
+    await fragment(sharedModel('tiny-t5')!, { out, dtype: 'bf16' })
   })
 })

@@ -1,29 +1,28 @@
-import { readFile } from 'node:fs/promises'
 import { idTensor } from './assets.js'
+
+/** Rows of whole numbers. */
+type Ids = readonly (readonly number[])[]
 
 const runtime = await import('onnxruntime-node').catch(() => undefined)
 
 /** What stock ONNX Runtime makes of ids (batch, sequence) with the model in an asset folder, opened as anybody would; undefined where it is not installed. */
-export async function stockLogits(folder: string, ids: readonly (readonly number[])[]): Promise<Float32Array | undefined> {
+export async function stockLogits(folder: string, ids: Ids, mask?: Ids): Promise<Float32Array | undefined> {
   if (!runtime) return undefined
   const { InferenceSession, Tensor } = runtime
   const session = await InferenceSession.create(`${folder}/model.onnx`)
-  const config = JSON.parse(await readFile(`${folder}/config.json`, 'utf8'))
-  const heads = config.num_key_value_heads ?? config.n_head
-  const width = config.head_dim ?? (config.hidden_size ?? config.n_embd) / (config.num_attention_heads ?? config.n_head)
   const each = (value: (at: number) => number) => idTensor(ids.map((row) => row.map((_, at) => value(at))))
   const made: Record<string, ReturnType<typeof idTensor>> = {
     input_ids: idTensor(ids),
-    attention_mask: each(() => 1),
+    attention_mask: mask ? idTensor(mask) : each(() => 1),
     position_ids: each((at) => at),
     token_type_ids: each(() => 0),
   }
-  const feeds = session.inputNames.map((name) => {
-    const ready = made[name]
-    return [
-      name,
-      ready ? new Tensor('int64', ready.data, ready.dims) : new Tensor('float32', new Float32Array(0), [ids.length, heads, 0, width]),
-    ]
+  const feeds = session.inputMetadata.map((input) => {
+    const ready = made[input.name]
+    if (ready) return [input.name, new Tensor('int64', ready.data, ready.dims)]
+    // An empty cache: (batch, heads, positions, width of a head).
+    const [, heads, , width] = input.isTensor ? input.shape : []
+    return [input.name, new Tensor('float32', new Float32Array(0), [ids.length, Number(heads), 0, Number(width)])]
   })
   const outputs = await session.run(Object.fromEntries(feeds))
   await session.release()

@@ -6,7 +6,19 @@ import { Decoding, distance, greedy, inPieces, unpadded } from './decoding.js'
 const runtime = await stockRuntime()
 const TOLERANCE = 1e-4
 
-for (const name of ['tiny-llama', 'tiny-llama3-rope', 'tiny-mistral', 'tiny-qwen2', 'tiny-qwen3', 'tiny-gpt2']) {
+for (const name of [
+  'tiny-llama',
+  'tiny-llama3-rope',
+  'tiny-mistral',
+  'tiny-qwen2',
+  'tiny-qwen3',
+  'tiny-gpt2',
+  'tiny-smollm3',
+  'tiny-phi3',
+  'tiny-gemma2',
+  'tiny-gemma3',
+  'tiny-gpt-neox',
+]) {
   const folder = sharedModel(name)
   describe.skipIf(!runtime || !folder)(`${name} in stock ONNX Runtime`, () => {
     let opened: Opened

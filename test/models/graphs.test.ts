@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { ConfigReader } from '../../models/config.js'
 import { readPooling } from '../../models/pooling.js'
 import { buildGraph, familyOf, knownFamilies } from '../../models/registry.js'
-import { inverseFrequencies } from '../../models/rotary.js'
+import { turnChange, turnOf } from '../../models/turn.js'
 import { externalData } from '../../src/graph/external.js'
 import { parseGraph, serializeGraph } from '../../src/graph/parse.js'
 import type { WeightRef } from '../../src/graph/weights.js'
@@ -109,7 +109,12 @@ describe('a config.json that makes no model', () => {
   const unknown: [Record<string, unknown>, RegExp][] = [
     [{ rope_scaling: { type: 'yarn', factor: 2 } }, /rope type "yarn" is not supported/],
     [{ hidden_act: 'xielu' }, /activation "xielu" is not known/],
-    [{ model_type: 'mamba' }, /model_type is "mamba"; the families known are bert, gpt2, llama/],
+    [{ model_type: 'mamba' }, /model_type is "mamba"; the families known are bert, distilbert, gemma2, gemma3_text, gpt2, gpt_neox, llama/],
+    [{ model_type: 'gemma2', use_bidirectional_attention: true }, /use_bidirectional_attention is not supported/],
+    [{ model_type: 'gemma3_text', attn_logit_softcapping: 50 }, /attn_logit_softcapping is not supported/],
+    [{ model_type: 'gemma3_text', rope_parameters: { rope_theta: 10000 } }, /rope_parameters for all layers alike/],
+    [{ model_type: 'roberta', is_decoder: true }, /roberta with is_decoder is not supported/],
+    [{ model_type: 'vit', image_size: [32, 64] }, /image_size as a list is not supported/],
     [{ model_type: '__proto__' }, /model_type is "__proto__"/],
   ]
   for (const [change, text] of unknown) {
@@ -144,9 +149,23 @@ describe('weights that make no model', () => {
   })
 })
 
+describe('a list by layers in config.json', () => {
+  it.each([
+    [{ no_rope_layers: [1, 2] }, /no_rope_layers is \[1,2\], expected a list of zeros and ones/],
+    [{ use_sliding_window: true, sliding_window: 4, layer_types: ['chunked'] }, /layer_types gives no known type for layer 0/],
+  ])('that names what no layer is makes no model: %j', (change, text) => {
+    expect(failure(() => graphOf({ ...decoderConfig, model_type: 'smollm3', ...change }))).toMatchObject({
+      code: 'BAD_INPUT',
+      message: expect.stringMatching(text),
+    })
+  })
+})
+
 describe('a family', () => {
   it('is found by model_type and says which tensors are one', () => {
-    expect(knownFamilies()).toEqual(['bert', 'gpt2', 'llama', 'mistral', 'qwen2', 'qwen3'])
+    expect(knownFamilies().join()).toBe(
+      'bert,distilbert,gemma2,gemma3_text,gpt2,gpt_neox,llama,mistral,phi3,qwen2,qwen3,roberta,smollm3,vit',
+    )
     const ties = (model_type: string, names: string[], config = {}) => [
       ...familyOf({ model_type })!.ties({ model_type, ...config }, new Set(names)),
     ]
@@ -157,15 +176,45 @@ describe('a family', () => {
     expect(ties('gpt2', ['transformer.wte.weight', head])).toEqual([[head, 'transformer.wte.weight']])
     expect(ties('gpt2', ['wte.weight'])).toEqual([[head, 'wte.weight']])
     expect(ties('qwen2', [head], { tie_word_embeddings: true })).toEqual([['model.embed_tokens.weight', head]])
+    expect(ties('gemma2', ['model.embed_tokens.weight'])).toEqual([[head, 'model.embed_tokens.weight']])
+    expect(ties('gpt_neox', ['gpt_neox.embed_in.weight'], { tie_word_embeddings: true })).toEqual([
+      ['embed_out.weight', 'gpt_neox.embed_in.weight'],
+    ])
     expect(ties('bert', ['embeddings.word_embeddings.weight'])).toEqual([])
   })
 })
 
 describe('rotary frequencies and pooling', () => {
-  const frequencies = (config: Record<string, unknown>) => inverseFrequencies(new ConfigReader(config), 4)
+  const frequencies = (config: Record<string, unknown>) => turnOf(new ConfigReader(config), 4).frequencies
   it('are float32, and divided by the factor of linear scaling', () => {
     expect(frequencies({})).toEqual([1, Math.fround(0.01)])
     expect(frequencies({ rope_scaling: { type: 'linear', factor: 4 } })).toEqual([0.25, Math.fround(0.0025)])
+  })
+  it('are fewer where heads are turned in part, and refused where nobody says how', () => {
+    const partial = (partial_rotary_factor: unknown, usual?: number) =>
+      turnOf(new ConfigReader({ partial_rotary_factor }), 8, usual === undefined ? {} : { partial: usual })
+    expect(partial(0.5, 1)).toMatchObject({ frequencies: [1, Math.fround(0.01)], width: 8 })
+    expect(partial(undefined, 0.25).frequencies).toEqual([1])
+    expect(failure(() => partial(0.5))).toMatchObject({ code: 'UNSUPPORTED', message: expect.stringContaining('partial_rotary_factor') })
+    expect(failure(() => partial(0.4, 1))).toMatchObject({ code: 'BAD_INPUT', message: expect.stringContaining('turns 3 of 8 elements') })
+    expect(failure(() => partial(2, 1))).toMatchObject({ code: 'BAD_INPUT', message: expect.stringContaining('turns 16 of 8 elements') })
+  })
+  it('of LongRoPE have a factor each, and say from which length on they change', () => {
+    const rope_scaling = { type: 'su', short_factor: [1, 2], long_factor: [4, 8] }
+    const config = (change: object) =>
+      new ConfigReader({ max_position_embeddings: 256, original_max_position_embeddings: 16, rope_scaling: { ...rope_scaling, ...change } })
+    expect(turnOf(config({}), 4)).toEqual({
+      frequencies: [1, Math.fround(0.005)],
+      long: { over: 16, frequencies: [0.25, Math.fround(0.00125)] },
+      scale: Math.sqrt(2),
+      width: 4,
+    })
+    expect(turnChange(config({}))).toBe(16)
+    expect(turnChange(config({ type: 'linear' }))).toBeUndefined()
+    expect(failure(() => turnOf(config({ long_factor: [1, -2] }), 4))).toMatchObject({
+      code: 'BAD_INPUT',
+      message: expect.stringContaining('rope_scaling.long_factor is [1,-2], expected 2 numbers above zero'),
+    })
   })
   it('reads the modes of both kinds of pooling file', () => {
     expect(readPooling({ pooling_mode_cls_token: true, pooling_mode_mean_tokens: false })).toEqual({ modes: ['cls'], normalize: true })

@@ -58,11 +58,31 @@ function needed(nodes: readonly NativeNode[], outputs: readonly Port[]): NativeN
 
 /**
  * The product that makes the logits out of hidden states, row by row: generation needs only its last row, or none. It is the
- * last to use a weight or a cache.
+ * last to use a weight or a cache. What it gives may be capped, element by element, before it is called logits.
  */
 function headOf(nodes: readonly NativeNode[], outputs: readonly Port[]): number | undefined {
-  const logits = outputs.find(({ name }) => name === 'logits')
-  const at = nodes.findIndex(({ outputs: made }) => logits !== undefined && made.includes(logits.value))
+  const logits = outputs.find(({ name }) => name === 'logits')?.value
   const last = nodes.findLastIndex(({ run }) => ['linear', 'conv1d', 'attention'].includes(run.op))
-  return at >= 0 && at === last && nodes[at]!.run.op === 'linear' ? at : undefined
+  if (logits === undefined || nodes[last]?.run.op !== 'linear') return undefined
+  const makers = new Map(nodes.flatMap((node) => node.outputs.map((value) => [value, node] as const)))
+  const given = new Set(outputs.map(({ value }) => value))
+  let value = logits
+  while (makers.get(value) !== nodes[last]) {
+    const from = elementwise(makers.get(value), makers)
+    // Another output would be of the last row alone too.
+    if (from === undefined || given.has(from)) return undefined
+    value = from
+  }
+  return last
+}
+
+/** The value that a node changes element by element, by itself or with one number. */
+function elementwise(node: NativeNode | undefined, makers: ReadonlyMap<number, NativeNode>): number | undefined {
+  if (node?.run.op === 'unary') return node.inputs[0]
+  const isNumber = (value: number) => {
+    const run = makers.get(value)?.run
+    return run?.op === 'floats' && run.dims.length === 0
+  }
+  const changed = node?.run.op === 'binary' ? node.inputs.filter((value) => !isNumber(value)) : []
+  return changed.length === 1 ? changed[0] : undefined
 }

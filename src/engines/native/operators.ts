@@ -1,13 +1,13 @@
+import { lastDimension } from '../../graph/cut.js'
 import type { NodeProto } from '../../graph/generated/onnx_pb.js'
 import { quoted, shown } from '../../graph/names.js'
 import { STANDARD } from '../../graph/validate.js'
+import { type Lower, moving, same } from './lowering.js'
 import { cannot, kindOf } from './not-native.js'
-import type { Kind, NativeOp } from './program.js'
+import type { Kind } from './program.js'
+import { concat, MOST_PARTS, reshape, shape, slice, split } from './shape-operators.js'
 import { float, integer, kindAt, type Tracer, text } from './tracer.js'
 import { cast, dequantize, gather, matmul, transpose } from './weight-operators.js'
-
-/** Lowers one node of a graph. @throws AssetError 'UNSUPPORTED' for a form of it that the native engine doesn't know */
-type Lower = (tracer: Tracer, node: NodeProto) => void
 
 /** An ONNX operator that the native engine knows: whatever else a node of it has is refused. */
 interface Operator {
@@ -36,14 +36,6 @@ export function lowerNode(tracer: Tracer, node: NodeProto): void {
 /** Names without those left out at the end. */
 function given(names: readonly string[]): string[] {
   return names.slice(0, names.findLastIndex((name) => name !== '') + 1)
-}
-
-/** Every input of these kinds becomes one of the native node, whose outputs are of `made`, or else of the kind of the first. */
-function same(run: NativeOp, kinds: readonly (readonly Kind[])[], made?: Kind): Lower {
-  return (tracer, node) => {
-    const found = node.input.map((_, at) => kindAt(tracer, node, at, kinds[Math.min(at, kinds.length - 1)]))
-    tracer.node(run, node.input, node.output, made ?? found[0]!)
-  }
 }
 
 const unary = (f: string) => same({ op: 'unary', f }, [['f32']], 'f32')
@@ -83,15 +75,20 @@ function reduce(f: 'sum' | 'max' | 'l2'): Lower {
   }
 }
 
-/** Nodes that give the elements of their first input another place or shape. */
-function moving(run: (tracer: Tracer, node: NodeProto) => NativeOp): Lower {
-  return (tracer, node) => tracer.node(run(tracer, node), [node.input[0]!], node.output, kindAt(tracer, node, 0))
-}
-
 function gelu(tracer: Tracer, node: NodeProto): void {
   const approximate = text(node, 'approximate', 'none')
   if (approximate !== 'none' && approximate !== 'tanh') throw cannot(`a Gelu is approximated by ${quoted(approximate)}`)
   unary(approximate === 'tanh' ? 'geluTanh' : 'gelu')(tracer, node)
+}
+
+/** True for a weight that is a vector, as it is or with one number added to all of it. */
+function isVector(tracer: Tracer, name: string): boolean {
+  const traced = tracer.traced(name)
+  if (traced.is !== 'value') return traced.is === 'vector'
+  const maker = tracer.maker(traced.value)
+  if (maker?.run.op !== 'binary' || maker.run.f !== 'add') return false
+  const [weight, number] = maker.inputs.map((value) => tracer.maker(value)?.run)
+  return weight?.op === 'vector' && number?.op === 'floats' && number.dims.length === 0
 }
 
 function norm(op: 'rmsNorm' | 'layerNorm'): Lower {
@@ -99,15 +96,17 @@ function norm(op: 'rmsNorm' | 'layerNorm'): Lower {
     if (integer(node, 'axis', -1) !== -1 || integer(node, 'stash_type', 1) !== 1)
       throw cannot(`${node.opType} is not over the last axis, or not in float32`)
     // The kernel takes the width of a row from them.
-    if (node.input.slice(1).some((name) => tracer.traced(name).is !== 'vector')) throw cannot(`${node.opType} is not by a weight`)
+    if (!node.input.slice(1).every((name) => isVector(tracer, name))) throw cannot(`${node.opType} is not by a weight`)
     same({ op, epsilon: float(node, 'epsilon', 1e-5) }, [['f32']])(tracer, node)
   }
 }
 
 function rotary(tracer: Tracer, node: NodeProto): void {
-  const heads = integer(node, 'num_heads', 0)
-  if (heads < 1 || integer(node, 'interleaved', 0) !== 0 || integer(node, 'rotary_embedding_dim', 0) !== 0)
-    throw cannot('a RotaryEmbedding is interleaved, partial or not by heads')
+  const [heads, width] = [integer(node, 'num_heads', 0), integer(node, 'rotary_embedding_dim', 0)]
+  if (heads < 1 || integer(node, 'interleaved', 0) !== 0) throw cannot('a RotaryEmbedding is interleaved or not by heads')
+  // The kernel turns twice as many elements of a head as there are cosines.
+  if (width !== 0 && lastDimension(tracer.index, node.input[1]!) !== width / 2)
+    throw cannot(`a RotaryEmbedding turns ${width} elements of a head by tables that are not declared as half of that`)
   same({ op: 'rotary', heads }, [['f32']])(tracer, node)
 }
 
@@ -130,40 +129,11 @@ function attention(tracer: Tracer, node: NodeProto): void {
   )
 }
 
-function slice(tracer: Tracer, node: NodeProto): void {
-  const [data, starts, ends, axes, steps] = node.input
-  const plain = (!axes || tracer.numbers(axes).join() === '0') && (!steps || tracer.numbers(steps).join() === '1')
-  if (!plain) throw cannot('a Slice is not of the first axis, or by steps')
-  for (const at of [1, 2]) kindAt(tracer, node, at, ['i64'])
-  tracer.node({ op: 'slice' }, [data!, starts!, ends!], node.output, kindAt(tracer, node, 0))
-}
-
-function split(tracer: Tracer, node: NodeProto): void {
-  const parts = node.output.length
-  if (integer(node, 'axis', 0) !== -1 || integer(node, 'num_outputs', parts) !== parts || node.output.includes(''))
-    throw cannot('a Split is not into equal parts of the last axis, all of them used')
-  moving(() => ({ op: 'split', parts }))(tracer, node)
-}
-
-function shape(tracer: Tracer, node: NodeProto): void {
-  const end = node.attribute.some(({ name }) => name === 'end') ? { end: integer(node, 'end', 0) } : {}
-  same({ op: 'shape', start: integer(node, 'start', 0), ...end }, [['f32', 'i64', 'bool']], 'i64')(tracer, node)
-}
-
 function where(tracer: Tracer, node: NodeProto): void {
   kindAt(tracer, node, 0, ['bool'])
   const kind = kindAt(tracer, node, 1)
   kindAt(tracer, node, 2, [kind])
   tracer.node({ op: 'where' }, node.input, node.output, kind)
-}
-
-function concat(tracer: Tracer, node: NodeProto): void {
-  same({ op: 'concat', axis: integer(node, 'axis', 0) }, [[kindAt(tracer, node, 0)]])(tracer, node)
-}
-
-function reshape(tracer: Tracer, node: NodeProto): void {
-  if (integer(node, 'allowzero', 0) !== 0) throw cannot('a Reshape allows dimensions of 0')
-  moving(() => ({ op: 'reshape', dims: tracer.numbers(node.input[1]!) }))(tracer, node)
 }
 
 function constant(tracer: Tracer, { attribute, output }: NodeProto): void {
@@ -210,7 +180,7 @@ const OPERATORS: ReadonlyMap<string, Operator> = new Map([
   ['Attention', { ...known([3, 6], attention, ['q_num_heads', 'kv_num_heads', 'scale', 'softcap']), outputs: [1, 3] }],
   ['Shape', known(1, shape, ['start', 'end'])],
   ['Slice', known([3, 5], slice)],
-  ['Split', { ...known(1, split, ['axis', 'num_outputs']), outputs: [1, 1024] }],
+  ['Split', { ...known([1, 2], split, ['axis', 'num_outputs']), outputs: [1, MOST_PARTS] }],
   ['ReduceSum', known(2, reduce('sum'), ['keepdims'])],
   ['ReduceMax', known(2, reduce('max'), ['keepdims'])],
   ['ReduceL2', known(2, reduce('l2'), ['keepdims'])],

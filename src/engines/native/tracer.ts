@@ -125,14 +125,17 @@ export class Tracer {
     return this.holdings.matrices.of(name)
   }
 
+  /** Adds a node of values that have no name in the graph; gives those that it makes. */
+  made(run: NativeOp, inputs: readonly number[], count: number): number[] {
+    const outputs = Array.from({ length: count }, () => this.values++)
+    this.push(run, inputs, outputs)
+    return outputs
+  }
+
   /** Adds a node that makes the outputs of a graph's node. */
   node(run: NativeOp, inputs: readonly string[], outputs: readonly string[], kind: Kind): void {
-    const made = outputs.map(() => this.values++)
-    this.push(
-      run,
-      inputs.map((name) => this.value(name).value),
-      made,
-    )
+    const given = inputs.map((name) => this.value(name).value)
+    const made = this.made(run, given, outputs.length)
     for (const [at, name] of outputs.entries()) if (name !== '') this.names.set(name, { is: 'value', value: made[at]!, kind })
   }
 
