@@ -10,6 +10,7 @@ export type Change =
   | { readonly op: 'fsync'; readonly file: number }
   | { readonly op: 'mkdir'; readonly path: string }
   | { readonly op: 'rename'; readonly from: string; readonly to: string }
+  | { readonly op: 'link'; readonly from: string; readonly to: string }
   | { readonly op: 'remove'; readonly path: string }
   /** a call of the product begins; has resolved, so that what it promises holds from here on */
   | { readonly op: 'begin'; readonly what: string }

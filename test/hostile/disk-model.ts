@@ -47,7 +47,10 @@ export class DiskModel {
     else if (change.op === 'write') (this.opened.get(change.file) as File).live = Buffer.from(change.content, 'base64')
     else if (change.op === 'fsync') sync(this.opened.get(change.file)!)
     else if (change.op === 'remove') this.take(change.path)
-    else if (change.op === 'rename') {
+    else if (change.op === 'link') {
+      const node = this.find(change.from)
+      if (node) this.put(change.to, node)
+    } else if (change.op === 'rename') {
       const node = this.take(change.from)
       if (node) this.put(change.to, node)
     }

@@ -43,6 +43,7 @@ const calls: [Kind, string, () => unknown][] = [
   ['rename', 'renameSync', () => renameSync(at('one'), at('uno'))],
   ['rename', 'rename', () => called((done) => fs.rename(at('two'), at('due'), done))],
   ['rename', 'promises.rename', () => rename(at('three'), at('tre'))],
+  ['rename', 'promises.link', () => promises.link(at('uno'), at('un'))],
   ['mkdir', 'mkdirSync', () => mkdirSync(at('a/b'), { recursive: true })],
   ['mkdir', 'mkdir', () => called((done) => fs.mkdir(at('a/c'), done))],
   ['mkdir', 'promises.mkdir', () => mkdir(at('d/e/f'), { recursive: true })],

@@ -86,6 +86,11 @@ export const pathCalls: Readonly<Record<string, (args: unknown[], path: string) 
     const to = resolve(String(target))
     return { kind: 'rename', path: to, done: () => logChange(() => ({ op: 'rename', from, to })) }
   },
+  // A name more for the same file.
+  link: ([, target], from) => {
+    const to = resolve(String(target))
+    return { kind: 'rename', path: to, done: () => logChange(() => ({ op: 'link', from, to })) }
+  },
   unlink: removing,
   rmdir: removing,
   rm: removing,
