@@ -4,7 +4,7 @@ import type { ModelProto } from '../src/graph/generated/onnx_pb.js'
 import { embedding, layerNorm } from '../src/graph/modules.js'
 import type { StateDict } from '../src/graph/weights.js'
 import { ConfigReader } from './config.js'
-import { checkHeads, type Encoder, type EncoderNames, encoderLayer, learnedPositions, paddingMask } from './encoder.js'
+import { bertSizes, type Encoder, type EncoderNames, encoderLayer, learnedPositions, paddingMask } from './encoder.js'
 import type { BuildOptions, Family } from './family.js'
 import { MEAN, pool } from './pooling.js'
 
@@ -46,16 +46,7 @@ function readConfig(family: string, config: ConfigReader): Encoder {
       'UNSUPPORTED',
       `Cannot build the graph: ${family} with relative positions (position_embedding_type) is not supported`,
     )
-  const [hidden, heads] = [config.size('hidden_size', 768), config.size('num_attention_heads', 12)]
-  checkHeads(hidden, heads)
-  return {
-    hidden,
-    heads,
-    inner: config.size('intermediate_size', 3072),
-    epsilon: config.positive('layer_norm_eps', 1e-12),
-    act: config.text('hidden_act', 'gelu'),
-    names: NAMES,
-  }
+  return { ...bertSizes(config), names: NAMES }
 }
 
 function build(

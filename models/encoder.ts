@@ -2,7 +2,7 @@ import type { Module, Value } from '../src/graph/build.js'
 import { embedding, layerNorm, linear } from '../src/graph/modules.js'
 import { activation } from './activation.js'
 import { attention } from './attention.js'
-import { badConfig } from './config.js'
+import { badConfig, type ConfigReader } from './config.js'
 
 /** The encoder that BERT made common: attention and MLP, a LayerNorm at each, biases everywhere. */
 export interface Encoder {
@@ -35,6 +35,19 @@ export interface EncoderNames {
 /** @throws AssetError 'BAD_INPUT' where heads don't divide a row */
 export function checkHeads(hidden: number, heads: number, keys = ['hidden_size', 'num_attention_heads']): void {
   if (hidden % heads !== 0) throw badConfig(`${keys[0]} ${hidden} is not a multiple of ${keys[1]} ${heads}`)
+}
+
+/** The sizes of an encoder whose config.json has BERT's words for them. @throws AssetError 'BAD_INPUT' for those that can't be */
+export function bertSizes(config: ConfigReader): Pick<Encoder, 'hidden' | 'heads' | 'inner' | 'epsilon' | 'act'> {
+  const [hidden, heads] = [config.size('hidden_size', 768), config.size('num_attention_heads', 12)]
+  checkHeads(hidden, heads)
+  return {
+    hidden,
+    heads,
+    inner: config.size('intermediate_size', 3072),
+    epsilon: config.positive('layer_norm_eps', 1e-12),
+    act: config.text('hidden_act', 'gelu'),
+  }
 }
 
 /** The rows of a position table for the tokens of `ids` (batch, sequence), counted from 0: (sequence, hidden). */

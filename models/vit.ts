@@ -4,7 +4,7 @@ import type { ModelProto } from '../src/graph/generated/onnx_pb.js'
 import { layerNorm, linear } from '../src/graph/modules.js'
 import type { StateDict } from '../src/graph/weights.js'
 import { badConfig, type Config, ConfigReader } from './config.js'
-import { checkHeads, type Encoder, type EncoderNames, encoderLayer } from './encoder.js'
+import { bertSizes, type Encoder, type EncoderNames, encoderLayer } from './encoder.js'
 import type { Family } from './family.js'
 
 const NAMES: EncoderNames = {
@@ -26,18 +26,7 @@ const NAMES: EncoderNames = {
 export const vit: Family = { modelTypes: ['vit'], task: 'encoder', ties: () => new Map(), build }
 
 function readConfig(config: ConfigReader): Encoder {
-  const [hidden, heads] = [config.size('hidden_size', 768), config.size('num_attention_heads', 12)]
-  checkHeads(hidden, heads)
-  return {
-    hidden,
-    heads,
-    inner: config.size('intermediate_size', 3072),
-    epsilon: config.positive('layer_norm_eps', 1e-12),
-    act: config.text('hidden_act', 'gelu'),
-    qkvBias: config.flag('qkv_bias', true),
-    normsFirst: true,
-    names: NAMES,
-  }
+  return { ...bertSizes(config), qkvBias: config.flag('qkv_bias', true), normsFirst: true, names: NAMES }
 }
 
 function build(raw: Config, weights: StateDict): ModelProto {

@@ -153,6 +153,7 @@ async function generate(model: Model, options: RunOptions, signal: AbortSignal):
 
 /** Tells how much of an asset has arrived as long as a call takes. */
 async function whileFetching<T>(model: Model, onProgress: (progress: Progress) => void, call: () => Promise<T>): Promise<T> {
+  if ((await model.stats()).missingBytes === 0) return call()
   let isDone = false
   const look = async () => {
     const { fetchedBytes, missingBytes } = await model.stats()

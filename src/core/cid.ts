@@ -4,11 +4,12 @@ import * as Digest from 'multiformats/hashes/digest'
 import { AssetError } from './errors.js'
 
 const SHA2_256 = 0x12
-const DAG_PB = 0x70
+export const RAW = raw.code
+export const DAG_PB = 0x70
 
 /** The CID of a raw leaf block whose SHA-256 is `digest` (32 bytes). */
 export function leafCid(digest: Uint8Array): CID {
-  return CID.createV1(raw.code, Digest.create(SHA2_256, digest))
+  return CID.createV1(RAW, Digest.create(SHA2_256, digest))
 }
 
 /**
@@ -32,8 +33,18 @@ export function parseCid(text: string): CID {
 }
 
 /** True for the CID of a block that assets may have, in any version: SHA-256, raw or dag-pb. */
-export function isBlockCid({ code, multihash }: CID): boolean {
-  return multihash.code === SHA2_256 && multihash.digest.byteLength === 32 && (code === raw.code || code === DAG_PB)
+export function isBlockCid(cid: CID): boolean {
+  return isHashed(cid) && (cid.code === RAW || cid.code === DAG_PB)
+}
+
+/** True where a CID is by SHA-256, all 32 bytes of it. */
+export function isHashed({ multihash: { code, digest } }: CID): boolean {
+  return code === SHA2_256 && digest.byteLength === 32
+}
+
+/** A digest as the key of a map: the same for bytes that are the same. */
+export function digestKey(digest: Uint8Array): string {
+  return Buffer.from(digest.buffer, digest.byteOffset, digest.byteLength).toString('latin1')
 }
 
 /** True for a text that reads as a CID of an asset, file or folder. */

@@ -1,10 +1,9 @@
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import * as dagPb from '@ipld/dag-pb'
 import type { CID } from 'multiformats/cid'
 import { fileDag } from '../asset/dag.js'
 import type { AssetFile } from '../asset/sums.js'
-import { isBlockCid, isCid } from '../core/cid.js'
+import { DAG_PB, digestKey, isBlockCid, isCid } from '../core/cid.js'
 import { AssetError, ioError } from '../core/errors.js'
 import { inLanes } from '../core/lanes.js'
 import { LEAF } from '../core/limits.js'
@@ -58,7 +57,7 @@ export class BlockIndex {
    * nobody knows what they would link to.
    */
   #known({ code, multihash: { digest } }: CID): BlockPlace | undefined {
-    if (code === dagPb.code) return this.#nodes.get(keyOf(digest))
+    if (code === DAG_PB) return this.#nodes.get(digestKey(digest))
     const place = this.#leaves.find(digest)
     if (!place) return undefined
     const { file, asset } = this.#files[place.file]!
@@ -113,7 +112,7 @@ export class BlockIndex {
     const files = new Map<string, IndexedFile>()
     const nodes = new Map<string, BlockPlace>()
     for (const [asset, { files: held, folders }] of this.#assets) {
-      for (const cid of folders) nodes.set(keyOf(cid.multihash.digest), { kind: 'folder', cid, asset })
+      for (const cid of folders) nodes.set(digestKey(cid.multihash.digest), { kind: 'folder', cid, asset })
       for (const file of held) if (!files.has(String(file.cid))) files.set(String(file.cid), { file, asset })
     }
     const leaves = new Map<IndexedFile, Uint8Array>()
@@ -122,7 +121,7 @@ export class BlockIndex {
       if (digests) leaves.set(entry, digests)
     })
     for (const { file, asset } of leaves.keys())
-      if (file.size > LEAF) nodes.set(keyOf(file.cid.multihash.digest), { kind: 'node', file, asset })
+      if (file.size > LEAF) nodes.set(digestKey(file.cid.multihash.digest), { kind: 'node', file, asset })
     this.#leaves = new LeafTable([...leaves.values()])
     this.#files = [...leaves.keys()]
     this.#nodes = nodes
@@ -149,17 +148,12 @@ export class BlockIndex {
       const { file, asset } = entry
       if (file.size <= ONE_NODE || expanded.has(entry)) continue
       const dag = await fileDag({ size: file.size, leaves: table.digestsOf(at) })
-      for (const { cid } of dag.nodes) nodes.set(keyOf(cid.multihash.digest), { kind: 'node', file, asset })
+      for (const { cid } of dag.nodes) nodes.set(digestKey(cid.multihash.digest), { kind: 'node', file, asset })
       expanded.add(entry)
       isMore = true
     }
     return isMore
   }
-}
-
-/** A digest as the key of a map. */
-export function keyOf(digest: Uint8Array): string {
-  return Buffer.from(digest.buffer, digest.byteOffset, digest.byteLength).toString('latin1')
 }
 
 async function writtenAt(path: string): Promise<number> {

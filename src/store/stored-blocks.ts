@@ -3,11 +3,12 @@ import type { CID } from 'multiformats/cid'
 import { fileDag } from '../asset/dag.js'
 import type { AssetFile, FileSums } from '../asset/sums.js'
 import { lend } from '../core/buffers.js'
+import { digestKey } from '../core/cid.js'
 import { AssetError } from '../core/errors.js'
 import { LEAF, LIMITS } from '../core/limits.js'
 import { type Held, Lingering } from '../core/lingering.js'
 import { readSmallFile } from '../core/read.js'
-import { BlockIndex, type BlockPlace, keyOf } from './block-index.js'
+import { BlockIndex, type BlockPlace } from './block-index.js'
 import { FragmentFile } from './fragment-file.js'
 import { sumsOfFile } from './open-asset.js'
 import type { Store } from './store.js'
@@ -94,7 +95,7 @@ export class StoredBlocks {
       held = await this.#files.hold(key, () => this.#open(file))
       if (place.kind === 'leaf') return await readLeaf(held.value, place.leaf)
       held.value.nodes ??= nodesOf(held.value.sums)
-      const bytes = (await held.value.nodes).get(keyOf(cid.multihash.digest))
+      const bytes = (await held.value.nodes).get(digestKey(cid.multihash.digest))
       if (!bytes) throw damaged(cid)
       return bytes
     } catch (error) {
@@ -123,7 +124,7 @@ async function readLeaf({ fragment }: OpenedFile, leaf: number): Promise<Uint8Ar
 
 async function nodesOf(sums: FileSums): Promise<ReadonlyMap<string, Uint8Array>> {
   const { nodes } = await fileDag(sums)
-  return new Map(nodes.map(({ cid, bytes }) => [keyOf(cid.multihash.digest), bytes]))
+  return new Map(nodes.map(({ cid, bytes }) => [digestKey(cid.multihash.digest), bytes]))
 }
 
 function damaged(cid: CID, cause?: unknown): AssetError {

@@ -1,7 +1,7 @@
 import type { CID } from 'multiformats/cid'
+import { isHashed } from '../core/cid.js'
 import { AssetError } from '../core/errors.js'
 
-const SHA2_256 = 0x12
 const DIGEST = 32
 /** Blocks of one CAR: two terabytes of whole leaves. */
 const MOST_BLOCKS = 2_000_000
@@ -88,8 +88,4 @@ export class BlockPlaces {
     // Made up to have this take for ever.
     throw new AssetError('BAD_INPUT', `Cannot use the CAR ${this.what}: its blocks have digests that are no hashes`)
   }
-}
-
-function isHashed({ multihash }: CID): boolean {
-  return multihash.code === SHA2_256 && multihash.digest.byteLength === DIGEST
 }

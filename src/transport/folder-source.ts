@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { fileDag } from '../asset/dag.js'
 import { hashFolder } from '../asset/hash-folder.js'
 import type { HashedFile } from '../asset/sums.js'
+import { digestKey } from '../core/cid.js'
 import { LEAF } from '../core/limits.js'
 import { readExactly, withFile } from '../core/read.js'
 import { LeafTable } from '../store/leaf-table.js'
@@ -22,7 +23,7 @@ export function folderSource(path: string): Broker {
     async block(cid, { limit }) {
       hashed ??= hash(path)
       const { files, leaves, nodes } = await hashed
-      const node = nodes.get(keyOf(cid.multihash.digest))
+      const node = nodes.get(digestKey(cid.multihash.digest))
       if (node) return node
       const place = cid.multihash.digest.byteLength === 32 ? leaves.find(cid.multihash.digest) : undefined
       if (!place) return undefined
@@ -37,14 +38,10 @@ export function folderSource(path: string): Broker {
 
 async function hash(path: string): Promise<FolderBlocks> {
   const { files, nodes: folders } = await hashFolder(path)
-  const nodes = new Map(folders.map(({ cid, bytes }) => [keyOf(cid.multihash.digest), bytes]))
+  const nodes = new Map(folders.map(({ cid, bytes }) => [digestKey(cid.multihash.digest), bytes]))
   for (const { size, sums } of files) {
     if (size <= LEAF) continue
-    for (const { cid, bytes } of (await fileDag(sums)).nodes) nodes.set(keyOf(cid.multihash.digest), bytes)
+    for (const { cid, bytes } of (await fileDag(sums)).nodes) nodes.set(digestKey(cid.multihash.digest), bytes)
   }
   return { files, nodes, leaves: new LeafTable(files.map(({ sums }) => sums.leaves)) }
-}
-
-function keyOf(digest: Uint8Array): string {
-  return Buffer.from(digest.buffer, digest.byteOffset, digest.byteLength).toString('latin1')
 }

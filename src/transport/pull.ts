@@ -1,7 +1,7 @@
 import type { CID } from 'multiformats/cid'
 import { type AssetFile, leafCount } from '../asset/sums.js'
 import { giveBack } from '../core/buffers.js'
-import { leafCid } from '../core/cid.js'
+import { digestKey, leafCid } from '../core/cid.js'
 import { AssetError, throwIfAborted } from '../core/errors.js'
 import { drain, inLanes, type Task } from '../core/lanes.js'
 import { LEAF } from '../core/limits.js'
@@ -146,7 +146,7 @@ class Pull {
       const wanted = new Map<string, number[]>()
       let left = file.size
       for (const leaf of arriving.missing()) {
-        const digest = Buffer.from(arriving.digestOf(leaf)).toString('latin1')
+        const digest = digestKey(arriving.digestOf(leaf))
         const leaves = wanted.get(digest)
         if (leaves) leaves.push(leaf)
         else wanted.set(digest, [leaf])

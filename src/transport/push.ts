@@ -39,13 +39,12 @@ export interface Pushed {
  * Pushes a folder to a Kubo node: of its blocks those that the node lacks, leaves first, so that a root that has arrived is
  * complete. Memory is a few blocks, whatever the size. When this resolves, the node has counted every block under our CID.
  * Interrupted in whatever way, the next push sends only what is missing.
- * @throws AssetError 'IO' where the node is not there or refuses, 'UNSUPPORTED' where it is too old, 'CORRUPT' where a file
- *   here is damaged, 'NOT_FOUND', 'ABORTED'
+ * Whether it is a node that can do this is for the caller to check.
+ * @throws AssetError 'IO' where the node is not there or refuses, 'CORRUPT' where a file here is damaged, 'NOT_FOUND', 'ABORTED'
  */
 export async function pushFolder(folder: ReadableFolder, node: KuboRpc, options: PushOptions = {}): Promise<Pushed> {
   const { signal, pin = false } = options
   try {
-    await node.check(signal)
     const push = new Push(folder, node, options)
     await push.run()
     return { cid: String(folder.cid), to: node.name, all: push.all, sent: push.sent, skipped: push.skipped, pinned: pin }
@@ -56,7 +55,7 @@ export async function pushFolder(folder: ReadableFolder, node: KuboRpc, options:
   }
 }
 
-/** The same for an asset, whose files are checked as they are read. */
+/** The same for an asset, whose files are checked as they are read. @throws AssetError also 'UNSUPPORTED' for a node that is too old */
 export async function pushAsset(asset: OpenAsset, node: KuboRpc, options: PushOptions = {}): Promise<Pushed> {
   // Before the files are looked at, which may take a while.
   await node.check(options.signal)

@@ -1,12 +1,10 @@
 import { webcrypto } from 'node:crypto'
 import type { CID } from 'multiformats/cid'
+import { DAG_PB, isHashed, RAW } from '../core/cid.js'
 import { AssetError } from '../core/errors.js'
 import { LEAF } from '../core/limits.js'
 
 const { subtle } = webcrypto
-const RAW = 0x55
-const DAG_PB = 0x70
-const SHA2_256 = 0x12
 const IDENTITY = 0
 const MOST_IDENTITY = 128
 const MOST_NODE = 2 * 1024 * 1024
@@ -14,7 +12,7 @@ const MOST_NODE = 2 * 1024 * 1024
 /** Bytes that a block may have: a leaf 1 MiB, a node 2 MiB. @throws AssetError 'BAD_INPUT' for a CID that assets don't have */
 export function blockLimit(cid: CID): number {
   const { code, digest } = cid.multihash
-  const known = code === SHA2_256 ? digest.byteLength === 32 : code === IDENTITY && digest.byteLength <= MOST_IDENTITY
+  const known = isHashed(cid) || (code === IDENTITY && digest.byteLength <= MOST_IDENTITY)
   if (!known || (cid.code !== RAW && cid.code !== DAG_PB))
     throw new AssetError('BAD_INPUT', `Cannot get the block ${cid}: only raw and dag-pb blocks with sha2-256 are taken`)
   return cid.code === RAW ? LEAF : MOST_NODE

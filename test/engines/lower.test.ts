@@ -12,28 +12,13 @@ import { parseGraph, serializeGraph } from '../../src/graph/parse.js'
 import { attribute, external, modelOf, node, value } from '../graph/onnx.js'
 import { readJson, stateDictOf } from '../models/checkpoint.js'
 import { decoderConfig, decoderWeights } from '../models/synthetic.js'
+import { TINY_DECODERS } from '../models/tiny.js'
 import { sharedModel } from '../shared.js'
 import { expectWhole } from './programs.js'
 
 const { FLOAT } = DataType
 const synthetic = () => buildGraph(decoderConfig, decoderWeights())
-const FAMILIES = [
-  'tiny-llama',
-  'tiny-llama3-rope',
-  'tiny-mistral',
-  'tiny-qwen2',
-  'tiny-qwen3',
-  'tiny-gpt2',
-  'tiny-smollm3',
-  'tiny-phi3',
-  'tiny-gemma2',
-  'tiny-gemma3',
-  'tiny-gpt-neox',
-  'tiny-bert',
-  'tiny-roberta',
-  'tiny-distilbert',
-  'tiny-sentence',
-]
+const FAMILIES = [...TINY_DECODERS, 'tiny-bert', 'tiny-roberta', 'tiny-distilbert', 'tiny-sentence']
 const here = FAMILIES.filter((name) => sharedModel(name) !== undefined)
 
 function modelNamed(name: string): ModelProto {

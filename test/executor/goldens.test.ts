@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { loadModel, type Model, plan, type Tensor } from '../../src/api/index.js'
+import { TINY_DECODERS } from '../models/tiny.js'
 import { sharedModel } from '../shared.js'
 import { golden, idTensor, type TestStore, testStore, worstDifference } from './assets.js'
 import { choiceOf, ENGINES } from './engines.js'
@@ -11,19 +12,6 @@ interface DecoderGolden {
   left_padded: { attention_mask: number[][]; last_logits: number[][] }
 }
 
-const DECODERS = [
-  'tiny-llama',
-  'tiny-llama3-rope',
-  'tiny-mistral',
-  'tiny-qwen2',
-  'tiny-qwen3',
-  'tiny-gpt2',
-  'tiny-smollm3',
-  'tiny-phi3',
-  'tiny-gemma2',
-  'tiny-gemma3',
-  'tiny-gpt-neox',
-]
 const here = sharedModel('stories260k') !== undefined
 
 describe.runIf(here).each(ENGINES)('models run by their fragments in %s, against the goldens of transformers', (engine) => {
@@ -68,26 +56,29 @@ describe.runIf(here).each(ENGINES)('models run by their fragments in %s, against
     return rows
   }
 
-  it.each(DECODERS)('%s: logits at batch 1 and 2, at once, in chunks, token by token and left-padded, and greedy tokens', async (name) => {
-    const { input_ids: ids, logits, greedy, left_padded: padded } = await golden<DecoderGolden>(name)
-    await withModel(name, async (model) => {
-      for (const size of [ids[0]!.length, 3, 1]) {
-        const found = await inPieces(model, ids, size)
-        for (const [row, wanted] of logits.entries()) expect(worstDifference(found[row]!, wanted.flat())).toBeLessThan(1e-4)
-        const [alone] = await inPieces(model, ids.slice(0, 1), size)
-        expect(worstDifference(alone!, logits[0]!.flat())).toBeLessThan(1e-4)
-        const behind = await inPieces(model, ids, size, padded.attention_mask)
-        for (const [row, wanted] of padded.last_logits.entries())
-          expect(worstDifference(behind[row]!.slice(-wanted.length), wanted)).toBeLessThan(1e-4)
-      }
-      for (const promptChunk of [512, 3, 1]) {
-        const tokens: number[] = []
-        for await (const { tokenId } of model.generate(ids[0]!, { maxTokens: greedy.length, ignoreEos: true, promptChunk }))
-          tokens.push(tokenId)
-        expect(tokens).toEqual(greedy)
-      }
-    })
-  })
+  it.each(TINY_DECODERS)(
+    '%s: logits at batch 1 and 2, at once, in chunks, token by token and left-padded, and greedy tokens',
+    async (name) => {
+      const { input_ids: ids, logits, greedy, left_padded: padded } = await golden<DecoderGolden>(name)
+      await withModel(name, async (model) => {
+        for (const size of [ids[0]!.length, 3, 1]) {
+          const found = await inPieces(model, ids, size)
+          for (const [row, wanted] of logits.entries()) expect(worstDifference(found[row]!, wanted.flat())).toBeLessThan(1e-4)
+          const [alone] = await inPieces(model, ids.slice(0, 1), size)
+          expect(worstDifference(alone!, logits[0]!.flat())).toBeLessThan(1e-4)
+          const behind = await inPieces(model, ids, size, padded.attention_mask)
+          for (const [row, wanted] of padded.last_logits.entries())
+            expect(worstDifference(behind[row]!.slice(-wanted.length), wanted)).toBeLessThan(1e-4)
+        }
+        for (const promptChunk of [512, 3, 1]) {
+          const tokens: number[] = []
+          for await (const { tokenId } of model.generate(ids[0]!, { maxTokens: greedy.length, ignoreEos: true, promptChunk }))
+            tokens.push(tokenId)
+          expect(tokens).toEqual(greedy)
+        }
+      })
+    },
+  )
 
   it('stories260k: prompt ids, last logits, all 100 greedy tokens and their text', async () => {
     const { cases } = await golden<{

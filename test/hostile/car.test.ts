@@ -1,4 +1,3 @@
-import { CarWriter } from '@ipld/car/writer'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { AssetError } from '../../src/core/errors.js'
@@ -8,21 +7,11 @@ import { carBlocks } from '../../src/transport/car-stream.js'
 import { Retriever } from '../../src/transport/retriever.js'
 import { temporary } from '../sources/files.js'
 import { leaf } from '../transport/made-blocks.js'
+import { writtenCar } from '../transport/made-cars.js'
 
 const MIB = 2 ** 20
 const [A, B] = [leaf('a'), leaf('b')]
-
-async function carOf(blocks: readonly Block[], roots = [A.cid]): Promise<Buffer> {
-  const { writer, out } = CarWriter.create(roots)
-  const parts: Uint8Array[] = []
-  const done = (async () => {
-    for await (const part of out) parts.push(part)
-  })()
-  for (const block of blocks) await writer.put(block)
-  await writer.close()
-  await done
-  return Buffer.concat(parts)
-}
+const carOf = (blocks: readonly Block[], roots = [A.cid]) => writtenCar(blocks, roots)
 
 /** What becomes of a CAR as a file: the bytes of both blocks, or the error of each. */
 async function asFile(bytes: Uint8Array): Promise<(string | undefined)[]> {

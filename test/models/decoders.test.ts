@@ -2,23 +2,12 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { sharedModel } from '../shared.js'
 import { type Opened, openStock, readJson, stockRuntime } from './checkpoint.js'
 import { Decoding, distance, greedy, inPieces, unpadded } from './decoding.js'
+import { TINY_DECODERS } from './tiny.js'
 
 const runtime = await stockRuntime()
 const TOLERANCE = 1e-4
 
-for (const name of [
-  'tiny-llama',
-  'tiny-llama3-rope',
-  'tiny-mistral',
-  'tiny-qwen2',
-  'tiny-qwen3',
-  'tiny-gpt2',
-  'tiny-smollm3',
-  'tiny-phi3',
-  'tiny-gemma2',
-  'tiny-gemma3',
-  'tiny-gpt-neox',
-]) {
+for (const name of TINY_DECODERS) {
   const folder = sharedModel(name)
   describe.skipIf(!runtime || !folder)(`${name} in stock ONNX Runtime`, () => {
     let opened: Opened

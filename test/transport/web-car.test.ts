@@ -2,7 +2,6 @@ import { randomBytes } from 'node:crypto'
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import type { ServerResponse } from 'node:http'
 import { join } from 'node:path'
-import { CarWriter } from '@ipld/car/writer'
 import { describe, expect, it } from 'vitest'
 import type { Block } from '../../src/transport/broker.js'
 import { HttpOrigin } from '../../src/transport/http.js'
@@ -11,21 +10,11 @@ import type { SpoolPlace } from '../../src/transport/spool-file.js'
 import { webCar } from '../../src/transport/web-car.js'
 import { temporary } from '../sources/files.js'
 import { leaf } from './made-blocks.js'
+import { writtenCar } from './made-cars.js'
 import { type OddServer, oddServer } from './odd-server.js'
 
 const BLOCKS: Block[] = Array.from({ length: 8 }, () => leaf(randomBytes(20_000)))
-
-async function carOf(blocks: readonly Block[]): Promise<Buffer> {
-  const { writer, out } = CarWriter.create([blocks[0]!.cid])
-  const parts: Uint8Array[] = []
-  const done = (async () => {
-    for await (const part of out) parts.push(part)
-  })()
-  for (const block of blocks) await writer.put(block)
-  await writer.close()
-  await done
-  return Buffer.concat(parts)
-}
+const carOf = (blocks: readonly Block[]) => writtenCar(blocks, [blocks[0]!.cid])
 
 /** How a server has a CAR: what it calls it, whether it knows ranges, and after how many bytes of an answer it cuts. */
 interface Behaviour {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { CID } from 'multiformats/cid'
+import { digestKey } from '../../core/cid.js'
 import type { HeldBlocks, StoredBlocks } from '../../store/stored-blocks.js'
 import { carHeader, sectionHead } from '../../transport/car-write.js'
 import { ClientGone, deliver } from './deliver.js'
@@ -94,7 +95,7 @@ async function sendCar(
     const isWanted = (cid: CID) => {
       // Of what was sent already, whole branches are gone through without a byte that would tell.
       if (message.socket.destroyed) throw new ClientGone()
-      return shape.dups === 'y' || sent.size < sent.add(digestOf(cid)).size
+      return shape.dups === 'y' || sent.size < sent.add(digestKey(cid.multihash.digest)).size
     }
     for (const step of way) if (isWanted(step)) yield* section(step, await blocks.block(step))
     for await (const block of walkDag(cid, part, blocks, isWanted)) yield* section(block.cid, block.bytes)
@@ -105,10 +106,6 @@ async function sendCar(
 function* section(cid: CID, bytes: Uint8Array): Generator<Uint8Array> {
   yield sectionHead(cid, bytes.byteLength)
   if (bytes.byteLength > 0) yield bytes
-}
-
-function digestOf(cid: CID): string {
-  return Buffer.from(cid.multihash.digest).toString('latin1')
 }
 
 function name(reply: ServerResponse, { filename }: GatewayRequest, fallback: string): void {
