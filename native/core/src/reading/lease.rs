@@ -2,8 +2,8 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use super::ahead::Shared;
 use super::span::Span;
-use super::stream::Shared;
 
 /// Bytes that one thread checks at once, a multiple of PAGE.
 const PIECE: usize = 64 << 10;

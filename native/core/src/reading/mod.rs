@@ -18,6 +18,7 @@
 //! instead of 4 took 1.2 times as long on a virtual disk. What is in a slot is checked by the threads that take it.
 
 mod access;
+mod ahead;
 mod arrivals;
 mod checksums;
 mod clock;
