@@ -17,6 +17,8 @@ interface Pending {
 // What is new in the worker's heap before it is looked through for the first time. The engine's default of 48 lets 8 MB more
 // lie about; the values of a pass are outside of the heap.
 const YOUNG_MB = 4
+// Calls that are aborted take a step more at most; what takes longer is stuck.
+const END_MS = 10_000
 
 /** The calling thread's end of the worker: calls and answers. The worker keeps the process alive only while a call is under way. */
 class Client {
@@ -30,6 +32,7 @@ class Client {
   private lastId = 0
   /** why no call can be made any more */
   private gone: AssetError | undefined
+  private readonly exited = new Promise<unknown>((resolve) => this.worker.once('exit', resolve))
   users = 0
 
   constructor(private readonly onGone: () => void) {
@@ -71,12 +74,19 @@ class Client {
     })
   }
 
-  /** Ends the worker when nobody uses it any more. */
+  /**
+   * Ends the worker when nobody uses it any more. It ends itself, between two messages: a thread that is stopped from outside
+   * within a call of ONNX Runtime takes the process with it.
+   */
   async leave(): Promise<void> {
     this.users -= 1
     if (this.users > 0) return
     this.fail(new AssetError('CLOSED', 'Cannot use the model: it was closed'))
-    await this.worker.terminate()
+    this.worker.ref()
+    this.worker.postMessage({ end: true } satisfies Request)
+    const timer = setTimeout(() => void this.worker.terminate(), END_MS)
+    await this.exited
+    clearTimeout(timer)
   }
 
   private receive(reply: Reply): void {

@@ -65,8 +65,11 @@ export interface Calls {
 
 export type CallName = keyof Calls
 
-/** A message to the worker: a call, or the wish to abort one. */
-export type Request = { readonly id: number; readonly call: CallName; readonly args: unknown } | { readonly abort: number }
+/** A message to the worker: a call, the wish to abort one, or to abort all and end. */
+export type Request =
+  | { readonly id: number; readonly call: CallName; readonly args: unknown }
+  | { readonly abort: number }
+  | { readonly end: true }
 
 /** A message from the worker: an answer, or progress on the way to it. */
 export type Reply =

@@ -8,6 +8,7 @@ import type { Reply, Request } from './protocol.js'
 const host = new Host()
 const port = parentPort!
 const underWay = new Map<number, AbortController>()
+const answers = new Set<Promise<void>>()
 
 async function answer(id: number, call: keyof Host['calls'], args: unknown): Promise<void> {
   const controller = new AbortController()
@@ -27,8 +28,18 @@ async function answer(id: number, call: keyof Host['calls'], args: unknown): Pro
 
 port.on('message', (request: Request) => {
   if ('abort' in request) underWay.get(request.abort)?.abort()
-  else void answer(request.id, request.call, request.args)
+  else if ('end' in request) void end()
+  else {
+    const answered = answer(request.id, request.call, request.args).finally(() => answers.delete(answered))
+    answers.add(answered)
+  }
 })
+
+async function end(): Promise<void> {
+  for (const controller of underWay.values()) controller.abort()
+  await Promise.allSettled(answers)
+  process.exit()
+}
 
 /** The buffers of what is given out for good: moved to the calling thread, which then need not copy them. */
 function buffersOf(value: unknown): ArrayBuffer[] {

@@ -85,6 +85,17 @@ describe.each(ENGINES)('the life of a model in %s', (engine) => {
       expect((await other.stats()).passes).toBe(0)
     })
 
+  if (engine !== 'native')
+    it('a load that is given up while no other model is loaded ends the executor, never the process', async () => {
+      const script = `const { loadModel, openStore } = await import(${JSON.stringify(API)})
+        const store = await openStore(${JSON.stringify(assets.home)})
+        const onProgress = () => { throw new Error('listener') }
+        for (let times = 0; times < 30; times++)
+          await loadModel(${JSON.stringify(cid)}, { store, engine: '${choice}', onProgress }).catch(({ message }) => console.log(message))`
+      const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script], { timeout: 60_000 })
+      expect(stdout).toBe('listener\n'.repeat(30))
+    })
+
   it('a process whose call could not be made ends by itself', async () => {
     const script = `const { loadModel, openStore } = await import(${JSON.stringify(API)})
       const model = await loadModel(${JSON.stringify(cid)}, { store: await openStore(${JSON.stringify(assets.home)}), engine: '${choice}' })
