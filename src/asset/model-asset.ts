@@ -30,8 +30,8 @@ export interface PlannedAsset {
   readonly main?: string
   readonly config?: string
   readonly files: readonly PlannedFile[]
-  /** for people: why it has no graph, where that is so */
-  readonly whyNoGraph?: string
+  /** for people: that and why it can't be run, where that is so */
+  readonly note?: string
 }
 
 /**
@@ -49,13 +49,16 @@ export async function planModelAsset(checkpoint: Checkpoint, options: PlanOption
     return file && { bytes: await readSmallFile(file.path, LIMITS.json), what: file.path }
   }
   const config = await readConfig(read)
-  const sources = await untie(config, checkpoint.tensors, options.signal)
   const { dtype } = options
+  if (checkpoint.graph && dtype !== undefined && dtype !== 'keep')
+    throw new AssetError('UNSUPPORTED', `Cannot convert the weights of ${checkpoint.folder}: its own graph says of what type they are; use the dtype keep`)
+  // What its own graph names twice it needs twice.
+  const sources = checkpoint.graph ? checkpoint.tensors : await untie(config, checkpoint.tensors, options.signal)
   const tensors = planTensors(sources, dtype, isQuantised(dtype) ? await rolesOf(checkpoint, config, read, sources) : undefined)
   const { files, weights } = planFragments(tensors)
-  const program = await programOf(config, read, weights)
-  const { graph } = program
-  if (graph) files.push(plannedFile(GRAPH, [{ bytes: graph }]))
+  const own = checkpoint.graph?.(weights)
+  const program = own ? { graph: own.bytes } : await programOf(config, read, weights)
+  if (program.graph) files.push(plannedFile(GRAPH, [{ bytes: program.graph }]))
   files.push(plannedFile(INDEX, [{ bytes: indexBytes(weights) }]))
   for (const [path, file] of checkpoint.copies) files.push(plannedFile(path, [wholeFile(file)]))
   checkPaths(
@@ -66,7 +69,8 @@ export async function planModelAsset(checkpoint: Checkpoint, options: PlanOption
     kind: 'model',
     files,
     ...(options.name !== undefined && { name: options.name }),
-    ...(program.graph ? { main: GRAPH } : { whyNoGraph: program.why }),
+    ...(program.graph ? { main: GRAPH } : { note: `It has no graph, so it can't be run: ${program.why}` }),
+    ...(own?.problem !== undefined && { note: `It can't be run here: ${own.problem}` }),
     ...(config && { config: 'config.json' }),
   }
 }

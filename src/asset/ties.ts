@@ -1,11 +1,8 @@
-import type { FileHandle } from 'node:fs/promises'
 import type { Config } from '../../models/config.js'
 import { familyOf } from '../../models/registry.js'
-import { AssetError, throwIfAborted } from '../core/errors.js'
-import { LEAF } from '../core/limits.js'
-import { readExactly, withFile } from '../core/read.js'
+import { AssetError } from '../core/errors.js'
 import type { TensorRef } from '../sources/checkpoint.js'
-import { LARGEST_WINDOW, scatter, windowsOf } from '../sources/strided.js'
+import { sameBytes } from '../sources/same-bytes.js'
 
 /**
  * The tensors to store: those of the checkpoint without the tied copies. A tied tensor is stored once, under its owner's
@@ -33,36 +30,5 @@ function tiesOf(config: Config | undefined, names: ReadonlySet<string>): Readonl
   } catch (error) {
     if (!(error instanceof AssetError)) throw error
     return new Map()
-  }
-}
-
-/** True where two tensors of one length hold the same bytes; reads no further than to the first difference. */
-function sameBytes(a: TensorRef, b: TensorRef, signal: AbortSignal | undefined): Promise<boolean> {
-  const step = Math.min(4 * LEAF, a.length)
-  const buffers = [new Uint8Array(step), new Uint8Array(step)] as const
-  return withFile(a.file.path, a.file.path, (one) =>
-    withFile(b.file.path, b.file.path, async (two) => {
-      for (let at = 0; at < a.length; at += step) {
-        throwIfAborted(signal, 'compare tied tensors')
-        const [left, right] = buffers.map((buffer) => buffer.subarray(0, Math.min(step, a.length - at))) as [Uint8Array, Uint8Array]
-        await Promise.all([readRun(one, a, left, at), readRun(two, b, right, at)])
-        if (Buffer.compare(left, right) !== 0) return false
-      }
-      return true
-    }),
-  )
-}
-
-/** Fills `target` with the bytes of a tensor from its byte `from` on. */
-async function readRun(handle: FileHandle, { file, offset, strided }: TensorRef, target: Uint8Array, from: number): Promise<void> {
-  let gathered: Uint8Array | undefined
-  for (const window of windowsOf(offset, strided, from, target.byteLength)) {
-    const { position, length, dimensions, to } = window
-    if (dimensions.length === 0) await readExactly(handle, target.subarray(to, to + length), position, file.path)
-    else {
-      gathered ??= new Uint8Array(LARGEST_WINDOW)
-      await readExactly(handle, gathered.subarray(0, length), position, file.path)
-      scatter(window, gathered, target)
-    }
   }
 }

@@ -1,5 +1,6 @@
 import type { Stats } from 'node:fs'
 import { withFile } from '../core/read.js'
+import type { StateDict } from '../graph/weights.js'
 import type { StoredTensor } from './safetensors.js'
 import type { Strided } from './strided.js'
 
@@ -31,6 +32,12 @@ export interface ByteSource {
 /** A tensor of a checkpoint: nothing but where its bytes are; `length` is of the dense tensor, however its bytes lie. */
 export interface TensorRef extends StoredTensor, ByteSource {}
 
+/** A graph that came with its weights: a serialized ONNX model, and why it can't be run here, where that is so. */
+export interface OwnGraph {
+  readonly bytes: Uint8Array
+  readonly problem?: string
+}
+
 /** Somebody's published weights, opened but not loaded. */
 export interface Checkpoint {
   readonly folder: string
@@ -38,4 +45,6 @@ export interface Checkpoint {
   readonly tensors: ReadonlyMap<string, TensorRef>
   /** relative path -> file, for the files that an asset copies byte for byte */
   readonly copies: ReadonlyMap<string, SourceFile>
+  /** the graph that it brings along, given where its tensors will lie; without one its family makes one */
+  graph?(weights: StateDict): OwnGraph
 }

@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises'
 import { ioError } from '../core/errors.js'
 import type { Checkpoint } from './checkpoint.js'
 import { openHuggingFace } from './hf.js'
-import { readTensors } from './read-tensors.js'
+import { beginsLikeOnnx, readTensors } from './read-tensors.js'
 
 /**
  * Opens somebody's published weights: a folder as Hugging Face has them, or a single file, which comes alone, without
@@ -14,5 +14,10 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
     throw ioError(`open the checkpoint ${path}`, error)
   })
   if (facts.isDirectory()) return openHuggingFace(path)
+  if (path.endsWith('.onnx') || (await beginsLikeOnnx(path))) {
+    // Loaded only where it is needed, like the other readers.
+    const { openOnnx } = await import('./onnx/read.js')
+    return openOnnx(path)
+  }
   return { folder: path, tensors: await readTensors(path), copies: new Map() }
 }

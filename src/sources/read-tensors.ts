@@ -8,6 +8,8 @@ const [ZIP, EMPTY_ZIP] = ['PK\x03\x04', 'PK\x05\x06']
 const PICKLE = 0x80
 const TAR = 257
 const OPEN_BRACE = 0x7b
+// Field 1, a varint.
+const IR_VERSION = 0x08
 
 /**
  * Opens one file of weights by what is in it, whatever it is called: safetensors, or what torch.save wrote, as a ZIP
@@ -36,8 +38,17 @@ export function readTensors(path: string, isShard = false): Promise<ReadonlyMap<
       )
     throw new AssetError(
       'BAD_INPUT',
-      `Cannot read ${path}: it is neither safetensors nor what torch.save writes; name a file or folder of weights`,
+      `Cannot read ${path}: it is neither safetensors, nor what torch.save writes, nor ONNX; name a file or folder of weights`,
     )
+  })
+}
+
+/** True for a file that may be an ONNX model: a protobuf message that says its IR version first, as all that write them do. */
+export function beginsLikeOnnx(path: string): Promise<boolean> {
+  return withFile(path, path, async (handle, { size }) => {
+    const head = new Uint8Array(Math.min(size, 9))
+    await readExactly(handle, head, 0, path)
+    return head[0] === IR_VERSION && head[8] !== OPEN_BRACE
   })
 }
 
