@@ -85,9 +85,14 @@ export function* windowsOf(offset: number, strided: Strided | undefined, from: n
   yield* cut(0, offset, from, from + length, 0)
 }
 
+/** The bytes of the dense tensor. */
+export function stridedBytes({ unit, counts, starts }: Strided): number {
+  return counts.reduce((product, count) => product * count, unit) * (starts?.length ?? 1)
+}
+
 function* eachStart(offset: number, { unit, counts, steps }: Strided, starts: readonly number[], from: number, length: number) {
-  const size = counts.reduce((bytes, count) => bytes * count, unit)
-  const inner = counts.length > 0 ? { unit, counts, steps } : undefined
+  const once = { unit, counts, steps }
+  const [size, inner] = [stridedBytes(once), counts.length > 0 ? once : undefined]
   for (let at = Math.floor(from / size); at * size < from + length; at++) {
     const [begin, end] = [Math.max(from - at * size, 0), Math.min(from + length - at * size, size)]
     for (const window of windowsOf(offset + starts[at]!, inner, begin, end - begin))
