@@ -51,7 +51,10 @@ export async function planModelAsset(checkpoint: Checkpoint, options: PlanOption
   const config = await readConfig(read)
   const { dtype } = options
   if (checkpoint.graph && dtype !== undefined && dtype !== 'keep')
-    throw new AssetError('UNSUPPORTED', `Cannot convert the weights of ${checkpoint.folder}: its own graph says of what type they are; use the dtype keep`)
+    throw new AssetError(
+      'UNSUPPORTED',
+      `Cannot convert the weights of ${checkpoint.folder}: its own graph says of what type they are; use the dtype keep`,
+    )
   // What its own graph names twice it needs twice.
   const sources = checkpoint.graph ? checkpoint.tensors : await untie(config, checkpoint.tensors, options.signal)
   const tensors = planTensors(sources, dtype, isQuantised(dtype) ? await rolesOf(checkpoint, config, read, sources) : undefined)

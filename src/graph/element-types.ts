@@ -29,7 +29,8 @@ function typesOf(graph: GraphProto, around: Seen): Map<string, Type> {
   const seen: Seen = (name) => (types.has(name) ? types.get(name) : around(name))
   for (const node of graph.node) {
     const made = outputTypes(node, seen)
-    for (const [at, name] of node.output.entries()) if (name !== '' && !types.has(name)) types.set(name, made[Math.min(at, made.length - 1)])
+    for (const [at, name] of node.output.entries())
+      if (name !== '' && !types.has(name)) types.set(name, made[Math.min(at, made.length - 1)])
   }
   return types
 }
@@ -43,7 +44,10 @@ function outputTypes(node: NodeProto, seen: Seen): readonly Type[] {
     const found = attribute.find((one) => one.name === name)
     return found && Number(found.i)
   }
-  const held = () => graphsOf(node).slice(0, 1).flatMap((graph) => heldTypes(graph, seen))
+  const held = () =>
+    graphsOf(node)
+      .slice(0, 1)
+      .flatMap((graph) => heldTypes(graph, seen))
   const rule = RULES[opType]
   return rule ? rule({ of, said, held, node }) : [of(0)]
 }

@@ -68,7 +68,9 @@ export function planSteps(index: GraphIndex): (GatherStep | SegmentStep)[] {
       steps.push(rows)
       continue
     }
-    const needed = readsOf(node).filter((name) => isMatrix(index, name)).map((name) => owners.get(name) ?? name)
+    const needed = readsOf(node)
+      .filter((name) => isMatrix(index, name))
+      .map((name) => owners.get(name) ?? name)
     if (needed.some((name) => !matrices.has(name)) && matrices.size > 0) close()
     for (const name of needed) matrices.add(name)
     for (const name of node.output) made.add(name)
@@ -109,9 +111,7 @@ function withBoundaries(index: GraphIndex, steps: readonly Cut[]): (GatherStep |
     }
     const { nodes } = step
     const made = new Set(nodes.flatMap(({ output }) => output))
-    const used = [...new Set(nodes.flatMap(readsOf))].filter(
-      (name) => name !== '' && !made.has(name) && !index.constants.has(name),
-    )
+    const used = [...new Set(nodes.flatMap(readsOf))].filter((name) => name !== '' && !made.has(name) && !index.constants.has(name))
     const outputs = [...made].filter((name) => wanted.has(name))
     if (outputs.length === 0) continue
     const inputs = used.filter((name) => !index.weights.has(name))

@@ -7,7 +7,8 @@ import { LARGEST_WINDOW, scatter, windowsOf } from './strided.js'
 
 /** True where two tensors of one length hold the same bytes; reads no further than to the first difference. */
 export function sameBytes(a: TensorRef, b: TensorRef, signal?: AbortSignal): Promise<boolean> {
-  if (a.file.path === b.file.path && a.offset === b.offset && a.strided === undefined && b.strided === undefined) return Promise.resolve(true)
+  if (a.file.path === b.file.path && a.offset === b.offset && a.strided === undefined && b.strided === undefined)
+    return Promise.resolve(true)
   const step = Math.min(4 * LEAF, a.length)
   const buffers = [new Uint8Array(step), new Uint8Array(step)] as const
   return withFile(a.file.path, a.file.path, (one) =>

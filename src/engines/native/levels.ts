@@ -70,7 +70,9 @@ function withStored(nodes: readonly NodeProto[], stored: ReadonlyMap<string, Nod
   const pending = [...nodes].reverse()
   while (pending.length > 0) {
     const next = pending.at(-1)!
-    const missing = readsOf(next).flatMap((name) => stored.get(name) ?? []).filter((maker) => !found.has(maker))
+    const missing = readsOf(next)
+      .flatMap((name) => stored.get(name) ?? [])
+      .filter((maker) => !found.has(maker))
     pending.push(...missing)
     if (missing.length > 0) continue
     found.add(pending.pop()!)

@@ -25,7 +25,8 @@ export class OutsideFiles {
   async fileOf(tensor: string, { location, offset, length }: ExternalData): Promise<SourceFile> {
     let file = this.files.get(location)
     if (!file) {
-      if (this.files.size >= LIMITS.shards) throw new AssetError('LIMIT', `Cannot read ${this.model}: its tensors lie in more than ${LIMITS.shards} files`)
+      if (this.files.size >= LIMITS.shards)
+        throw new AssetError('LIMIT', `Cannot read ${this.model}: its tensors lie in more than ${LIMITS.shards} files`)
       file = this.open(location)
       this.files.set(location, file)
     }
@@ -45,8 +46,10 @@ export class OutsideFiles {
     // The path has no links now; one that takes the place of its last part meanwhile is not followed.
     const { handle, facts } = await openFile(path, path, constants.O_NOFOLLOW ?? 0)
     try {
-      if (facts.nlink > 1 && !cache) throw this.bad(`the external location ${quoted(location)} is a hard link; put a copy of the file there`)
-      if ((await real(join(named, location))) !== path) throw this.bad(`the external location ${quoted(location)} changed while it was opened`)
+      if (facts.nlink > 1 && !cache)
+        throw this.bad(`the external location ${quoted(location)} is a hard link; put a copy of the file there`)
+      if ((await real(join(named, location))) !== path)
+        throw this.bad(`the external location ${quoted(location)} changed while it was opened`)
       return sourceFile(path, facts)
     } finally {
       await handle.close()

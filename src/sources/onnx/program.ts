@@ -38,7 +38,9 @@ export function programOf(model: ModelProto, { tensors, origins }: OnnxStateDict
   const initializers = new Set(graph.initializer.map(({ name }) => name))
   const restorer = new Restorer(graph, origins)
   const values = (list: readonly ValueInfoProto[]) =>
-    list.filter(({ name }) => !initializers.has(name)).map(({ name, type }) => create(ValueInfoProtoSchema, { name, ...(type && { type }) }))
+    list
+      .filter(({ name }) => !initializers.has(name))
+      .map(({ name, type }) => create(ValueInfoProtoSchema, { name, ...(type && { type }) }))
   return create(ModelProtoSchema, {
     irVersion: model.irVersion > BARE_INITIALIZERS ? model.irVersion : BARE_INITIALIZERS,
     opsetImport: model.opsetImport,
@@ -87,7 +89,10 @@ class Restorer {
     for (const name of readsOf(node)) {
       const origin = this.origins.get(name)
       if (!origin || renamed.has(name)) continue
-      renamed.set(name, origin.is === 'itself' ? origin.key : origin.is === 'transpose' ? this.turned(made, origin.key) : this.gates(made, origin))
+      renamed.set(
+        name,
+        origin.is === 'itself' ? origin.key : origin.is === 'transpose' ? this.turned(made, origin.key) : this.gates(made, origin),
+      )
     }
     return [...made, bare(node, (name) => renamed.get(name) ?? name)]
   }
@@ -128,7 +133,9 @@ class Restorer {
 
   private node(made: NodeProto[], opType: string, input: readonly string[], attributes: Attributes, key: string): string {
     const output = this.names.unique(`${key}/${opType}`)
-    made.push(create(NodeProtoSchema, { name: output, opType, input: [...input], output: [output], attribute: attributeProtos(attributes) }))
+    made.push(
+      create(NodeProtoSchema, { name: output, opType, input: [...input], output: [output], attribute: attributeProtos(attributes) }),
+    )
     return output
   }
 }

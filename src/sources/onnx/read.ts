@@ -9,6 +9,7 @@ import { checkGraph } from '../../graph/validate.js'
 import type { StateDict } from '../../graph/weights.js'
 import { type Checkpoint, type OwnGraph, type SourceFile, sourceFile } from '../checkpoint.js'
 import { readRun } from '../same-bytes.js'
+import { withoutDropout } from './dropout.js'
 import { hoist, isOutside } from './hoist.js'
 import { OutsideFiles } from './outside.js'
 import { programOf } from './program.js'
@@ -30,6 +31,7 @@ export async function openOnnx(path: string): Promise<Checkpoint> {
   const outside = new OutsideFiles(path)
   const placeOf = async (tensor: TensorProto) => (isInside(tensor) ? file : outside.fileOf(tensor.name, externalData(tensor)!))
   const graph = model.graph!
+  withoutDropout(graph)
   const called = hoist(graph)
   await checkSize(path, graph.initializer.filter(isOutside), placeOf)
   const stateDict = await stateDictOf(graph, called, placeOf)
@@ -44,7 +46,11 @@ export async function openOnnx(path: string): Promise<Checkpoint> {
 }
 
 /** Refuses a model whose tensors repeat the bytes of its files over and over: it would be far larger as an asset. */
-async function checkSize(path: string, tensors: readonly TensorProto[], placeOf: (tensor: TensorProto) => Promise<SourceFile>): Promise<void> {
+async function checkSize(
+  path: string,
+  tensors: readonly TensorProto[],
+  placeOf: (tensor: TensorProto) => Promise<SourceFile>,
+): Promise<void> {
   if (tensors.length > LIMITS.tensors) throw new AssetError('LIMIT', `Cannot read ${path}: it has more than ${LIMITS.tensors} tensors`)
   const files = new Map<string, number>()
   let total = 0
@@ -55,7 +61,10 @@ async function checkSize(path: string, tensors: readonly TensorProto[], placeOf:
   }
   const there = [...files.values()].reduce((sum, size) => sum + size, 0)
   if (total > LIMITS.expansion * there)
-    throw new AssetError('LIMIT', `Cannot read ${path}: its tensors have ${total} bytes, more than ${LIMITS.expansion} times those of its files`)
+    throw new AssetError(
+      'LIMIT',
+      `Cannot read ${path}: its tensors have ${total} bytes, more than ${LIMITS.expansion} times those of its files`,
+    )
 }
 
 /** Reads the data of a small tensor into the graph. */

@@ -141,7 +141,8 @@ class Copier {
       body = at + lengthEnd
       next = body + length
     } else throw bad(this.path, `byte ${at} has the wire type ${wire}; it is no ONNX model`)
-    if (number === 0 || !(next <= end)) throw bad(this.path, `the field at byte ${at} runs past the end of its message; it is cut off or no ONNX model`)
+    if (number === 0 || !(next <= end))
+      throw bad(this.path, `the field at byte ${at} runs past the end of its message; it is cut off or no ONNX model`)
     return { number, wire, body, next }
   }
 

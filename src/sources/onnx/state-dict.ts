@@ -145,5 +145,8 @@ function storedAs({ dataType, dims, name }: TensorProto, length: number): { dtyp
   if (bits === 8) return { dtype: 'U8', shape }
   const last = shape.at(-1) ?? 1
   if (bits === 4) return { dtype: 'U8', shape: last % 2 === 0 ? [...shape.slice(0, -1), last / 2] : [length] }
-  throw new AssetError('UNSUPPORTED', `Cannot read the ONNX graph: tensor ${shown(name)} is of type ${dataType}, which no fragment can hold`)
+  throw new AssetError(
+    'UNSUPPORTED',
+    `Cannot read the ONNX graph: tensor ${shown(name)} is of type ${dataType}, which no fragment can hold`,
+  )
 }

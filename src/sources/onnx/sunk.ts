@@ -15,7 +15,9 @@ export function sunk(nodes: readonly NodeProto[], stored: ReadonlySet<string>, w
     const pending = [last]
     while (pending.length > 0) {
       const node = pending.at(-1)!
-      const missing = readsOf(node).flatMap((name) => waiting.get(name) ?? []).filter((maker) => !placed.has(maker))
+      const missing = readsOf(node)
+        .flatMap((name) => waiting.get(name) ?? [])
+        .filter((maker) => !placed.has(maker))
       pending.push(...missing)
       if (missing.length > 0) continue
       pending.pop()
