@@ -3,6 +3,7 @@ import {
   TensorProto_DataLocation as DataLocation,
   type GraphProto,
   type NodeProto,
+  NodeProtoSchema,
   type TensorProto,
   TensorProtoSchema,
 } from '../../graph/generated/onnx_pb.js'
@@ -60,9 +61,11 @@ class Hoister {
 
   constructor(private readonly names: Names) {}
 
+  /** The node with other graphs, as another one: what the first one reads may be known already. */
   node(node: NodeProto): NodeProto {
-    for (const held of graphsOf(node)) this.graph(held)
-    return node
+    const graphs = graphsOf(node)
+    for (const held of graphs) this.graph(held)
+    return graphs.length > 0 ? create(NodeProtoSchema, { ...node }) : node
   }
 
   private graph(graph: GraphProto): void {

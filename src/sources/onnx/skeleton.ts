@@ -16,7 +16,9 @@ import {
 import type { SourceFile } from '../checkpoint.js'
 import { FileWindow } from './file-window.js'
 
-// What is shorter is copied as it is, whatever is in it, but for initializers of the main graph.
+// Messages that are shorter are copied as they are, but for the graph and its initializers.
+const SHORT = 256
+// Data of this many bytes stays, unless it is an initializer's.
 const LARGE = 4096
 const RECORDS = 16 * LIMITS.graphNodes
 const PROTOBUF = 2 ** 31 - 1
@@ -37,8 +39,8 @@ export interface Skeleton {
 }
 
 /**
- * Reads an ONNX file without the data of its tensors, which may be almost all of it: of initializers always, of others
- * where it is more than a page. Data in lists of varints stays. Memory is bounded by LIMITS.graph.
+ * Reads an ONNX file without the data of its tensors, which may be almost all of it: of initializers, but for those of short
+ * graphs that nodes hold, and of others where it is more than a page. Data in lists of varints stays. Memory is bounded by LIMITS.graph.
  * @throws AssetError 'BAD_INPUT' | 'LIMIT' | 'CORRUPT' | 'IO'
  */
 export async function readSkeleton(handle: FileHandle, { path, size }: SourceFile): Promise<Skeleton> {
@@ -87,13 +89,13 @@ class Copier {
       const { number, wire, body, next } = await this.field(at, end)
       const field = wire === WireType.LengthDelimited ? fieldOf(desc, number) : undefined
       const isGraph = desc === ModelProtoSchema && field?.localName === 'graph'
-      const isInitializer = desc === GraphProtoSchema && field?.localName === 'initializer' && depth === 2
+      const isInitializer = desc === GraphProtoSchema && field?.localName === 'initializer'
       const isData = desc === TensorProtoSchema && field !== undefined && DATA.has(field.localName)
       if (isData && next - body > (whole ? 0 : LARGE)) {
         await copyTo(at)
         leftOut.push(this.elsewhere(field.localName, body, next - body))
         copied = next
-      } else if (field?.message && (isGraph || isInitializer || next - body > LARGE)) {
+      } else if (field?.message && (isGraph || (isInitializer && depth === 2) || next - body > SHORT)) {
         await copyTo(at)
         const inner = await this.message(field.message, body, next, depth + 1, isInitializer)
         chunks.push(header(number, inner), ...inner)
