@@ -127,9 +127,7 @@ function selfAttention(part: Module, model: T5, x: Value, scores: Value, index?:
   const module = part.child('SelfAttention')
   const [q, k, v] = [projected(module, model, 'q', x), projected(module, model, 'k', x), projected(module, model, 'v', x)]
   const y =
-    index === undefined
-      ? attention(module, q, k, v, scores, model.sizes)
-      : cachedAttention(module, index, [q, k, v], scores, model.sizes)
+    index === undefined ? attention(module, q, k, v, scores, model.sizes) : cachedAttention(module, index, [q, k, v], scores, model.sizes)
   return output(module, model, y)
 }
 
