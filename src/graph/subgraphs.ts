@@ -1,4 +1,5 @@
 import { create } from '@bufbuild/protobuf'
+import { copyOf } from './copy.js'
 import {
   AttributeProtoSchema,
   type GraphProto,
@@ -39,7 +40,7 @@ export function renamedNode({ opType, domain, input, output, attribute }: NodePr
     domain,
     input: input.map(rename),
     output: output.map(rename),
-    attribute: attribute.map((one) => (one.g ? create(AttributeProtoSchema, { ...one, g: renamedGraph(one.g, rename) }) : one)),
+    attribute: attribute.map((one) => (one.g ? copyOf(AttributeProtoSchema, one, { g: renamedGraph(one.g, rename) }) : one)),
   })
 }
 
@@ -50,7 +51,7 @@ function renamedGraph({ name, input, initializer, node, valueInfo, output }: Gra
   return create(GraphProtoSchema, {
     name,
     input: inputs!,
-    initializer: initializer.map((tensor) => create(TensorProtoSchema, { ...tensor, name: rename(tensor.name) })),
+    initializer: initializer.map((tensor) => copyOf(TensorProtoSchema, tensor, { name: rename(tensor.name) })),
     node: node.map((one) => renamedNode(one, rename)),
     valueInfo: infos!,
     output: outputs!,

@@ -51,7 +51,8 @@ describe('changed ONNX models', () => {
       fc.asyncProperty(fc.nat(), async (seed) => {
         seen.add(await modelOpenedOrRefused(mutatedModel(model, randomOf(seed)), path, sizes))
       }),
-      { numRuns: 3000 },
+      // Kept: a node without a name in a graph that was changed.
+      { numRuns: 1500, examples: [[729137354]] },
     )
     expect([...seen]).toEqual(expect.arrayContaining(['BAD_INPUT', 'read']))
   })

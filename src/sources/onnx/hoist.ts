@@ -1,4 +1,4 @@
-import { create } from '@bufbuild/protobuf'
+import { copyOf } from '../../graph/copy.js'
 import {
   TensorProto_DataLocation as DataLocation,
   type GraphProto,
@@ -65,7 +65,7 @@ class Hoister {
   node(node: NodeProto): NodeProto {
     const graphs = graphsOf(node)
     for (const held of graphs) this.graph(held)
-    return graphs.length > 0 ? create(NodeProtoSchema, { ...node }) : node
+    return graphs.length > 0 ? copyOf(NodeProtoSchema, node) : node
   }
 
   private graph(graph: GraphProto): void {
@@ -74,7 +74,7 @@ class Hoister {
       const name = this.names.unique(tensor.name)
       moved.set(tensor.name, name)
       this.called.set(name, tensor.name)
-      this.found.push(create(TensorProtoSchema, { ...tensor, name }))
+      this.found.push(copyOf(TensorProtoSchema, tensor, { name }))
     }
     for (const tensor of graph.initializer) if (isOutside(tensor)) take(tensor)
     graph.initializer = graph.initializer.filter((tensor) => !isOutside(tensor))
@@ -97,7 +97,7 @@ function renamedAs(node: NodeProto, renamed: (name: string) => string): NodeProt
 /** The value of a Constant node as an initializer of that name, where its data is outside of the graph. */
 function outsideConstant({ opType, output, attribute }: NodeProto): TensorProto | undefined {
   const value = opType === 'Constant' ? attribute.find(({ name }) => name === 'value')?.t : undefined
-  return value && isOutside(value) ? create(TensorProtoSchema, { ...value, name: output[0] ?? '' }) : undefined
+  return value && isOutside(value) ? copyOf(TensorProtoSchema, value, { name: output[0] ?? '' }) : undefined
 }
 
 /** True for a tensor whose data is not in the graph. */

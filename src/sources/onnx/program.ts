@@ -1,4 +1,5 @@
 import { create } from '@bufbuild/protobuf'
+import { copyOf } from '../../graph/copy.js'
 import { type Attributes, attributeProtos, tensorAttribute } from '../../graph/attributes.js'
 import {
   TensorProto_DataLocation as DataLocation,
@@ -45,7 +46,7 @@ export function programOf(model: ModelProto, { tensors, origins }: OnnxStateDict
     irVersion: model.irVersion > BARE_INITIALIZERS ? model.irVersion : BARE_INITIALIZERS,
     opsetImport: model.opsetImport,
     functions: model.functions.map((one) =>
-      create(FunctionProtoSchema, { ...one, docString: '', metadataProps: [], node: one.node.map((node) => bare(node, (name) => name)) }),
+      copyOf(FunctionProtoSchema, one, { docString: '', metadataProps: [], node: one.node.map((node) => bare(node, (name) => name)) }),
     ),
     graph: create(GraphProtoSchema, {
       name: graph.name,
@@ -54,7 +55,7 @@ export function programOf(model: ModelProto, { tensors, origins }: OnnxStateDict
       valueInfo: values(graph.valueInfo),
       initializer: [
         ...[...tensors].map(([key, tensor]) => weightProto(key, tensor, weights.get(key)!)),
-        ...stays.map((tensor) => create(TensorProtoSchema, { ...tensor, docString: '', metadataProps: [] })),
+        ...stays.map((tensor) => copyOf(TensorProtoSchema, tensor, { docString: '', metadataProps: [] })),
       ],
       node: sunk(graph.node, initializers, moved).flatMap((node) => restorer.restored(node)),
     }),

@@ -35,8 +35,13 @@ export async function openOnnx(path: string): Promise<Checkpoint> {
   const called = hoist(graph)
   await checkSize(path, graph.initializer.filter(isOutside), placeOf)
   const stateDict = await stateDictOf(graph, called, placeOf)
-  for (const tensor of graph.initializer)
-    if (isOutside(tensor) && !stateDict.origins.has(tensor.name)) await takeIn(tensor, await placeOf(tensor))
+  let taken = 0
+  for (const tensor of graph.initializer) {
+    if (!isOutside(tensor) || stateDict.origins.has(tensor.name)) continue
+    taken += externalData(tensor)!.length
+    if (taken > LIMITS.graph) throw new AssetError('LIMIT', `Cannot read ${path}: its small tensors have more than ${LIMITS.graph} bytes`)
+    await takeIn(tensor, await placeOf(tensor))
+  }
   return {
     folder: path,
     tensors: new Map([...stateDict.tensors].map(([key, { ref }]) => [key, ref])),

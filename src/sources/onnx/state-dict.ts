@@ -42,7 +42,7 @@ export async function stateDictOf(
   called: ReadonlyMap<string, string>,
   placeOf: (tensor: TensorProto) => Promise<SourceFile>,
 ): Promise<OnnxStateDict> {
-  const claims = new Claims(new Names(graph), new Set(graph.initializer.map(({ name }) => name)))
+  const claims = new Claims(new Names(graph))
   const [noted, uses] = [notedKeys(graph), new Uses(graph)]
   const outside = graph.initializer.filter(isOutside)
   const isOwn = (name: string) => (noted ? noted.has(name) : isOwnName(name))
@@ -91,23 +91,20 @@ class Claims implements OnnxStateDict {
   readonly tensors = new Map<string, StateTensor>()
   readonly origins = new Map<string, Origin>()
 
-  constructor(
-    private readonly names: Names,
-    private readonly initializers: ReadonlySet<string>,
-  ) {}
+  constructor(private readonly names: Names) {}
 
   /** Makes an initializer what `origin` says; false where a key is taken by other bytes, or by a value of the graph. */
   async take(tensor: TensorProto, origin: Origin, file: SourceFile): Promise<boolean> {
     const wanted = tensorsOf(tensor, origin, file)
-    for (const [key, found] of wanted) if (!(await this.isFree(key, found))) return false
+    for (const [key, found] of wanted) if (!(await this.isFree(key, found, tensor.name))) return false
     for (const [key, found] of wanted) if (!this.tensors.has(key)) this.tensors.set(key, found)
     this.origins.set(tensor.name, origin)
     return true
   }
 
-  private async isFree(key: string, { ref, dataType, dims }: StateTensor): Promise<boolean> {
+  private async isFree(key: string, { ref, dataType, dims }: StateTensor, name: string): Promise<boolean> {
     const known = this.tensors.get(key)
-    if (!known) return !this.names.has(key) || this.initializers.has(key)
+    if (!known) return key === name || !this.names.has(key)
     return known.dataType === dataType && known.dims.join() === dims.join() && sameBytes(known.ref, ref)
   }
 }
