@@ -12,7 +12,15 @@ const WIDTH = 32
 
 /** Numbers between -1 and 1 that look random. */
 const numbers = (count: number, seed: number) => Array.from({ length: count }, (_, i) => Math.sin((i + 1) * 12.9898 + seed * 78.233))
-const weight = (name: string, dims: number[], seed: number) => floats(name, numbers(dims.reduce((a, b) => a * b, 1), seed).map((n) => n / 4), dims)
+const weight = (name: string, dims: number[], seed: number) =>
+  floats(
+    name,
+    numbers(
+      dims.reduce((a, b) => a * b, 1),
+      seed,
+    ).map((n) => n / 4),
+    dims,
+  )
 const bytes = (name: string, dataType: DataType, values: number[], dims: number[]): TensorProto =>
   Object.assign(integers(name, [], dims, dataType), { rawData: Uint8Array.from(values, (v) => v & 255) })
 const square = (name: string, seed: number) => weight(name, [WIDTH, WIDTH], seed)
@@ -21,7 +29,11 @@ const times = (input: string, name: string, output: string, path = '') => node('
 const x = value('x', FLOAT, [4, WIDTH])
 const flag = value('c', BOOL, [])
 const y = value('y', FLOAT)
-const branch = (name: string, inside: TensorProto[]): Parts => ({ initializer: inside, node: [times('x', name, 'b')], output: [value('b', FLOAT)] })
+const branch = (name: string, inside: TensorProto[]): Parts => ({
+  initializer: inside,
+  node: [times('x', name, 'b')],
+  output: [value('b', FLOAT)],
+})
 
 interface Case {
   readonly parts: Parts
@@ -146,7 +158,13 @@ const CASES: Record<string, Case> = {
         node('Reshape', ['x', 'image'], ['i']),
         node('Conv', ['i', 'onnx::Conv_1', 'onnx::Conv_2'], ['h'], { kernel_shape: [3, 3], pads: [1, 1, 1, 1] }, '/conv/Conv'),
         node('Reshape', ['h', 'rows'], ['s']),
-        node('LSTM', ['s', 'onnx::LSTM_3', 'onnx::LSTM_4', 'onnx::LSTM_5'], ['l'], { hidden_size: 8, direction: 'bidirectional' }, '/lstm/LSTM'),
+        node(
+          'LSTM',
+          ['s', 'onnx::LSTM_3', 'onnx::LSTM_4', 'onnx::LSTM_5'],
+          ['l'],
+          { hidden_size: 8, direction: 'bidirectional' },
+          '/lstm/LSTM',
+        ),
         node('Transpose', ['l'], ['t'], { perm: [0, 2, 1, 3] }),
         node('Reshape', ['t', 'sequence'], ['r']),
         node('GRU', ['r', 'onnx::GRU_6', 'onnx::GRU_7', 'onnx::GRU_8'], ['g'], { hidden_size: 8, linear_before_reset: 1 }, '/gru/GRU'),
@@ -162,10 +180,23 @@ const CASES: Record<string, Case> = {
     parts: {
       input: [x],
       initializer: [
-        bytes('fc1.weight_quantized', INT8, numbers(WIDTH * WIDTH, 1).map((n) => Math.round(n * 127)), [WIDTH, WIDTH]),
-        floats('fc1.weight_scale', numbers(WIDTH, 2).map((n) => 0.002 + 0.001 * n)),
+        bytes(
+          'fc1.weight_quantized',
+          INT8,
+          numbers(WIDTH * WIDTH, 1).map((n) => Math.round(n * 127)),
+          [WIDTH, WIDTH],
+        ),
+        floats(
+          'fc1.weight_scale',
+          numbers(WIDTH, 2).map((n) => 0.002 + 0.001 * n),
+        ),
         bytes('fc1.weight_zero_point', INT8, Array(WIDTH).fill(0), [WIDTH]),
-        bytes('fc2.weight_quantized', INT8, numbers(WIDTH * WIDTH, 3).map((n) => Math.round(n * 127)), [WIDTH, WIDTH]),
+        bytes(
+          'fc2.weight_quantized',
+          INT8,
+          numbers(WIDTH * WIDTH, 3).map((n) => Math.round(n * 127)),
+          [WIDTH, WIDTH],
+        ),
         floats('fc2.weight_scale', [0.003], []),
         bytes('fc2.weight_zero_point', INT8, [3], []),
         floats('x_scale', [0.01], []),
@@ -201,31 +232,34 @@ describe.runIf(runtime).each(Object.entries(CASES))('%s', (_, { parts, opset = 1
     expect((await inspect(asset)).modules.map(({ key }) => key)).toEqual(modules)
   })
 
-  it.each(ENGINES.filter((engine) => engine !== 'native'))('gives in %s what stock ONNX Runtime makes of the model, and of the asset', async (engine) => {
-    const { InferenceSession, Tensor } = runtime!
-    const choice = choiceOf(engine)
-    const { weightBytes, minimum } = await plan(asset, { engine: choice })
-    const ours = await Promise.all(
-      [weightBytes, Math.max(minimum, Math.floor(weightBytes * 0.3))].map((memory) => loadModel(asset, { engine: choice, memory })),
-    )
-    for (const c of parts.input!.some(({ name }) => name === 'c') ? [1, 0] : [undefined]) {
-      const feeds = {
-        x: new Tensor('float32', Float32Array.from(numbers(4 * WIDTH, 11)), [4, WIDTH]),
-        ...(c !== undefined && { c: new Tensor('bool', Uint8Array.of(c), []) }),
-      }
-      for (const path of [`${folder.path}/model.onnx`, `${asset}/model.onnx`]) {
-        // What it makes of whole numbers beyond that is less exact.
-        const stock = await InferenceSession.create(path, { graphOptimizationLevel: 'basic' })
-        const { y: wanted } = await stock.run(feeds)
-        await stock.release()
-        expect(Math.max(...(wanted!.data as Float32Array).map(Math.abs))).toBeGreaterThan(0.01)
-        for (const model of ours) {
-          const { y: found } = await model.run(feeds)
-          expect(found!.dims).toEqual(wanted!.dims)
-          expect(worstDifference(found!.data as Float32Array, wanted!.data as Float32Array)).toBeLessThan(1e-5)
+  it.each(ENGINES.filter((engine) => engine !== 'native'))(
+    'gives in %s what stock ONNX Runtime makes of the model, and of the asset',
+    async (engine) => {
+      const { InferenceSession, Tensor } = runtime!
+      const choice = choiceOf(engine)
+      const { weightBytes, minimum } = await plan(asset, { engine: choice })
+      const ours = await Promise.all(
+        [weightBytes, Math.max(minimum, Math.floor(weightBytes * 0.3))].map((memory) => loadModel(asset, { engine: choice, memory })),
+      )
+      for (const c of parts.input!.some(({ name }) => name === 'c') ? [1, 0] : [undefined]) {
+        const feeds = {
+          x: new Tensor('float32', Float32Array.from(numbers(4 * WIDTH, 11)), [4, WIDTH]),
+          ...(c !== undefined && { c: new Tensor('bool', Uint8Array.of(c), []) }),
+        }
+        for (const path of [`${folder.path}/model.onnx`, `${asset}/model.onnx`]) {
+          // What it makes of whole numbers beyond that is less exact.
+          const stock = await InferenceSession.create(path, { graphOptimizationLevel: 'basic' })
+          const { y: wanted } = await stock.run(feeds)
+          await stock.release()
+          expect(Math.max(...(wanted!.data as Float32Array).map(Math.abs))).toBeGreaterThan(0.01)
+          for (const model of ours) {
+            const { y: found } = await model.run(feeds)
+            expect(found!.dims).toEqual(wanted!.dims)
+            expect(worstDifference(found!.data as Float32Array, wanted!.data as Float32Array)).toBeLessThan(1e-5)
+          }
         }
       }
-    }
-    for (const model of ours) await model.close()
-  })
+      for (const model of ours) await model.close()
+    },
+  )
 })

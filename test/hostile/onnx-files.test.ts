@@ -53,7 +53,19 @@ describe('external data of an ONNX model', () => {
     expect(await refusal(file(outside({ location: 'w.bin' })))).toBe('taken')
   })
 
-  const locations = ['../secret.bin', '/etc/passwd', 'C:\\w.bin', 'C:w.bin', 'a/../w.bin', './w.bin', 'a\\w.bin', '', 'w.bin\0', 'w.bin ', '\u0001']
+  const locations = [
+    '../secret.bin',
+    '/etc/passwd',
+    'C:\\w.bin',
+    'C:w.bin',
+    'a/../w.bin',
+    './w.bin',
+    'a\\w.bin',
+    '',
+    'w.bin\0',
+    'w.bin ',
+    '\u0001',
+  ]
   it.each(locations)('32: the location %j is refused', async (location) => {
     expect(await refusal(file(outside({ location })))).toMatch(/^BAD_INPUT Cannot read .*external location/)
   })
@@ -113,7 +125,11 @@ describe('external data of an ONNX model', () => {
     ['an unknown key', { location: 'w.bin', basepath: '/' }, /BAD_INPUT .*unknown key "basepath"/],
     ['a negative length', { location: 'w.bin', length: '-16' }, /BAD_INPUT .*length "-16" is not a byte count/],
     ['a length that is no number', { location: 'w.bin', length: '0x10' }, /BAD_INPUT .*length "0x10" is not a byte count/],
-    ['a length of petabytes', { location: 'w.bin', length: '1125899906842624' }, /BAD_INPUT .*length is 1125899906842624 bytes, its shape needs 16/],
+    [
+      'a length of petabytes',
+      { location: 'w.bin', length: '1125899906842624' },
+      /BAD_INPUT .*length is 1125899906842624 bytes, its shape needs 16/,
+    ],
     ['an offset of petabytes', { location: 'w.bin', offset: '1125899906842624' }, /BAD_INPUT .*which has 16; it is cut off/],
     ['an offset beyond all', { location: 'w.bin', offset: '99999999999999999999' }, /BAD_INPUT .*is not a byte count/],
     ['one byte too many', { location: 'w.bin', offset: '1' }, /BAD_INPUT .*ends at byte 17 of .*w.bin, which has 16/],
@@ -189,7 +205,9 @@ describe('36: an ONNX file', () => {
 
   it('with other data than its shape says is refused', async () => {
     for (const dims of [[5], [2, 2, 2], [-4], [2 ** 40, 2 ** 40]])
-      expect(await refused(file(Object.assign(floats('fc.weight', [1, 2, 3, 4]), { dims: dims.map(BigInt) })))).toMatch(/^BAD_INPUT .*(its shape|is not a size)/)
+      expect(await refused(file(Object.assign(floats('fc.weight', [1, 2, 3, 4]), { dims: dims.map(BigInt) })))).toMatch(
+        /^BAD_INPUT .*(its shape|is not a size)/,
+      )
     const typed = create(TensorProtoSchema, { name: 'fc.weight', dataType: INT64, dims: [2n], floatData: [1, 2, 3, 4] })
     expect(await refused(file(typed))).toMatch(/^BAD_INPUT .*has its data in floatData/)
   })
@@ -211,11 +229,18 @@ describe('36: an ONNX file', () => {
   it('with almost two gigabytes in one initializer is opened in little memory', async () => {
     await using folder = await temporary()
     const length = 2 ** 30
-    const tensor = toBinary(TensorProtoSchema, create(TensorProtoSchema, { name: 'fc.weight', dataType: FLOAT, dims: [BigInt(length / 4)] }))
+    const tensor = toBinary(
+      TensorProtoSchema,
+      create(TensorProtoSchema, { name: 'fc.weight', dataType: FLOAT, dims: [BigInt(length / 4)] }),
+    )
     const raw = tag(9, WireType.LengthDelimited).uint32(length).finish()
     const rest = toBinary(ModelProtoSchema, modelOf({ ...parts(floats('fc.weight', [])), initializer: [] }))
-    const inner = tag(5, WireType.LengthDelimited).uint32(tensor.byteLength + raw.byteLength + length).finish()
-    const graph = tag(7, WireType.LengthDelimited).uint32(inner.byteLength + tensor.byteLength + raw.byteLength + length).finish()
+    const inner = tag(5, WireType.LengthDelimited)
+      .uint32(tensor.byteLength + raw.byteLength + length)
+      .finish()
+    const graph = tag(7, WireType.LengthDelimited)
+      .uint32(inner.byteLength + tensor.byteLength + raw.byteLength + length)
+      .finish()
     // A second graph field is merged with the first.
     const head = Buffer.concat([rest, graph, inner, tensor, raw])
     const path = await folder.write('model.onnx', head)

@@ -1,7 +1,12 @@
 import { create } from '@bufbuild/protobuf'
 import { describe, expect, it } from 'vitest'
 import { fragment, inspect, loadModel } from '../../src/api/index.js'
-import { TensorProto_DataType as DataType, type NodeProto, StringStringEntryProtoSchema, type TensorProto } from '../../src/graph/generated/onnx_pb.js'
+import {
+  TensorProto_DataType as DataType,
+  type NodeProto,
+  StringStringEntryProtoSchema,
+  type TensorProto,
+} from '../../src/graph/generated/onnx_pb.js'
 import { serializeGraph } from '../../src/graph/parse.js'
 import { moduleOf } from '../../src/sources/onnx/scopes.js'
 import { openCheckpoint } from '../../src/sources/open.js'
@@ -58,7 +63,12 @@ describe('the initializers of an ONNX model', () => {
       [floats('dense/kernel:0', numbers(10), [5, 2]), ''],
       [floats('cls_token', numbers(2), [1, 1, 2]), '', 'Add'],
     )
-    expect(await keysOf(parts)).toEqual({ 'own.weight': [2, 3], 'layers.0.fc.weight': [4, 3], 'dense.kernel:0': [5, 2], cls_token: [1, 1, 2] })
+    expect(await keysOf(parts)).toEqual({
+      'own.weight': [2, 3],
+      'layers.0.fc.weight': [4, 3],
+      'dense.kernel:0': [5, 2],
+      cls_token: [1, 1, 2],
+    })
   })
 
   it('are read as they lie: those that were turned column by column', async () => {
@@ -66,12 +76,16 @@ describe('the initializers of an ONNX model', () => {
     const bytes = serializeGraph(modelOf(chain([floats('onnx::MatMul_1', numbers(6), [2, 3]), '/fc/MatMul'])))
     const { tensors } = await openCheckpoint(await folder.write('m.onnx', bytes))
     const { offset, strided, length } = tensors.get('fc.weight')!
-    const [{ position, dimensions }] = [...windowsOf(offset, strided, 0, length)] as [ReturnType<typeof windowsOf> extends Generator<infer W> ? W : never]
+    const [{ position, dimensions }] = [...windowsOf(offset, strided, 0, length)] as [
+      ReturnType<typeof windowsOf> extends Generator<infer W> ? W : never,
+    ]
     expect(new Float32Array(Uint8Array.from(bytes.subarray(position, position + 24)).buffer)).toEqual(Float32Array.from(numbers(6)))
-    expect(dimensions.map(({ count, step }) => [count, step])).toEqual([
-      [3, 4],
-      [2, 12],
-    ].sort((a, b) => a[1]! - b[1]!))
+    expect(dimensions.map(({ count, step }) => [count, step])).toEqual(
+      [
+        [3, 4],
+        [2, 12],
+      ].sort((a, b) => a[1]! - b[1]!),
+    )
   })
 
   it('are one where one module is used twice, and two where their bytes differ', async () => {
@@ -89,11 +103,7 @@ describe('the initializers of an ONNX model', () => {
     const parts: Parts = {
       input: [x],
       initializer: [floats('fc.weight', numbers(4), [2, 2]), shape, floats('/scale', [2], [])],
-      node: [
-        node('MatMul', ['x', 'fc.weight'], ['a']),
-        node('Reshape', ['a', 'shape'], ['b']),
-        node('Mul', ['b', '/scale'], ['y']),
-      ],
+      node: [node('MatMul', ['x', 'fc.weight'], ['a']), node('Reshape', ['a', 'shape'], ['b']), node('Mul', ['b', '/scale'], ['y'])],
       output: [value('y', FLOAT)],
     }
     expect(await keysOf(parts)).toEqual({ 'fc.weight': [2, 2] })
@@ -128,7 +138,9 @@ describe('an ONNX model', () => {
     Object.assign(parts.node![0]!, { domain: 'com.microsoft', opType: 'FusedMatMul', name: 'fused' })
     const path = await folder.write('m.onnx', serializeGraph(modelOf(parts)))
     const { note } = await fragment(path, { out: `${folder.path}/out` })
-    expect(note).toBe(`It can't be run here: node fused (FusedMatMul) is of the domain "com.microsoft"; only standard ONNX operators are run`)
+    expect(note).toBe(
+      `It can't be run here: node fused (FusedMatMul) is of the domain "com.microsoft"; only standard ONNX operators are run`,
+    )
     await expect(loadModel(`${folder.path}/out`)).rejects.toMatchObject({ code: 'UNSUPPORTED' })
   })
 
@@ -143,7 +155,11 @@ describe('an ONNX model', () => {
     await using folder = await temporary()
     const parts = fc()
     parts.initializer!.push(floats('ratio', [0.5], []), Object.assign(integers('on', [], [], DataType.BOOL), { rawData: Uint8Array.of(1) }))
-    parts.node = [node('MatMul', ['x', 'fc.weight'], ['h']), node('Dropout', ['h', 'ratio', 'on'], ['d', 'mask']), node('Neg', ['d'], ['y'])]
+    parts.node = [
+      node('MatMul', ['x', 'fc.weight'], ['h']),
+      node('Dropout', ['h', 'ratio', 'on'], ['d', 'mask']),
+      node('Neg', ['d'], ['y']),
+    ]
     await fragment(await folder.write('m.onnx', serializeGraph(modelOf(parts))), { out: `${folder.path}/out` })
     await using model = await loadModel(`${folder.path}/out`)
     const { y } = await model.run({ x: { type: 'float32', data: Float32Array.of(1, 1), dims: [1, 2] } })

@@ -1,6 +1,6 @@
 import { create } from '@bufbuild/protobuf'
-import { copyOf } from '../../graph/copy.js'
 import { type Attributes, attributeProtos, tensorAttribute } from '../../graph/attributes.js'
+import { copyOf } from '../../graph/copy.js'
 import {
   TensorProto_DataLocation as DataLocation,
   TensorProto_DataType as DataType,
