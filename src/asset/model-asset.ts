@@ -2,11 +2,10 @@ import type { Config } from '../../models/config.js'
 import { AssetError } from '../core/errors.js'
 import { LIMITS } from '../core/limits.js'
 import { compareUtf8 } from '../core/paths.js'
-import { readSmallFile } from '../core/read.js'
 import { parseGraph } from '../graph/parse.js'
 import { weightRoles } from '../graph/roles.js'
 import type { StateDict, WeightRef } from '../graph/weights.js'
-import type { Checkpoint, TensorRef } from '../sources/checkpoint.js'
+import { type Checkpoint, readSourceFile, type TensorRef } from '../sources/checkpoint.js'
 import { isQuantised, type PlannedTensor, planTensors, type WeightDtype } from './convert/plan.js'
 import { layoutFragment } from './fragment-codec.js'
 import { checkPaths, GRAPH, INDEX, type Manifest } from './manifest.js'
@@ -46,7 +45,7 @@ export async function planModelAsset(checkpoint: Checkpoint, options: PlanOption
     throw new AssetError('BAD_USAGE', `Cannot name an asset ${JSON.stringify(options.name)}: give at most ${LIMITS.assetName} characters`)
   const read: ReadText = async (path) => {
     const file = checkpoint.copies.get(path)
-    return file && { bytes: await readSmallFile(file.path, LIMITS.json), what: file.path }
+    return file && { bytes: await readSourceFile(file.path, LIMITS.json), what: file.path }
   }
   const config = await readConfig(read)
   const sources = await untie(config, checkpoint.tensors, options.signal)

@@ -32,6 +32,11 @@ export function partSize(part: Part): number {
   return 'bytes' in part ? part.bytes.byteLength : part.length
 }
 
+/** True for a file that is made of bytes which are not on this disk. */
+export function isRemote({ parts }: Pick<PlannedFile, 'parts'>): boolean {
+  return parts.some((part) => 'source' in part && part.source.file.isRemote)
+}
+
 /** A whole file as a part of another. */
 export function wholeFile(file: SourceFile): SourcePart {
   return { source: { file, offset: 0 }, skip: 0, length: file.size }

@@ -26,7 +26,7 @@ export function addAssetCommands(program: Command): void {
     .description('split a checkpoint by module into a content-addressed asset')
     .argument(
       '<checkpoint>',
-      'folder with model.safetensors or pytorch_model.bin or shards of them, or a file: .safetensors, .pt, .pth, .bin',
+      'folder with model.safetensors or pytorch_model.bin or shards of them, a file: .safetensors, .pt, .pth, .bin, or hf:OWNER/NAME[@REVISION]',
     )
     .option('--out <folder>', 'write the asset as a new folder')
     .option('--store', 'write the asset into the local store')
@@ -35,7 +35,7 @@ export function addAssetCommands(program: Command): void {
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
-      '\nExamples:\n  $ masset fragment models/demo --store\n  $ masset fragment models/demo --out demo-asset\n  $ masset fragment models/demo --out demo-q8 --dtype q8\n  $ masset fragment weights.pt --store',
+      '\nExamples:\n  $ masset fragment models/demo --store\n  $ masset fragment models/demo --out demo-asset\n  $ masset fragment models/demo --out demo-q8 --dtype q8\n  $ masset fragment weights.pt --store\n  $ masset fragment hf:HuggingFaceTB/SmolLM2-135M --store',
     )
     .action(async (checkpoint: string, options: { out?: string; store?: boolean; dtype: WeightDtype; name?: string; json?: boolean }) => {
       if ((options.out === undefined) === !options.store)
@@ -99,7 +99,8 @@ async function repairAsset(cid: string, { from, json }: { from?: string[]; json?
 }
 
 function report(result: FragmentResult, json: boolean | undefined): void {
-  note(`${result.files} files, ${formatBytes(result.bytes)}`)
+  const fetched = result.fetched === undefined ? '' : `, ${formatBytes(result.fetched)} fetched`
+  note(`${result.files} files, ${formatBytes(result.bytes)}${fetched}`)
   if (result.note !== undefined) note(result.note)
   print(json ? JSON.stringify(result) : result.cid)
 }

@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises'
 import { ioError } from '../core/errors.js'
 import type { Checkpoint } from './checkpoint.js'
 import { openHuggingFace } from './hf.js'
+import { isMounted, mountedAt } from './mounts.js'
 import { readTensors } from './read-tensors.js'
 
 /**
@@ -10,9 +11,13 @@ import { readTensors } from './read-tensors.js'
  * @throws AssetError 'NOT_FOUND' | 'BAD_INPUT' | 'UNSUPPORTED' | 'LIMIT' | 'MISSING' | 'CORRUPT' | 'IO'
  */
 export async function openCheckpoint(path: string): Promise<Checkpoint> {
+  if (isMounted(path)) return mountedAt(path) === undefined ? openHuggingFace(path) : openFile(path)
   const facts = await stat(path).catch((error: unknown) => {
     throw ioError(`open the checkpoint ${path}`, error)
   })
-  if (facts.isDirectory()) return openHuggingFace(path)
+  return facts.isDirectory() ? openHuggingFace(path) : openFile(path)
+}
+
+async function openFile(path: string): Promise<Checkpoint> {
   return { folder: path, tensors: await readTensors(path), copies: new Map() }
 }

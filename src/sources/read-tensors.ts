@@ -1,7 +1,6 @@
-import type { FileHandle } from 'node:fs/promises'
 import { AssetError } from '../core/errors.js'
-import { readExactly, withFile } from '../core/read.js'
-import { type SourceFile, sourceFile, type TensorRef } from './checkpoint.js'
+import { type Readable, readExactly } from '../core/read.js'
+import { type SourceFile, type TensorRef, withSource } from './checkpoint.js'
 import { readSafetensorsHeader } from './safetensors.js'
 
 const [ZIP, EMPTY_ZIP] = ['PK\x03\x04', 'PK\x05\x06']
@@ -16,8 +15,7 @@ const OPEN_BRACE = 0x7b
  * @throws AssetError 'BAD_INPUT' | 'UNSUPPORTED' | 'LIMIT' | 'MISSING' | 'CORRUPT' | 'NOT_FOUND' | 'IO'
  */
 export function readTensors(path: string, isShard = false): Promise<ReadonlyMap<string, TensorRef>> {
-  return withFile(path, path, async (handle, facts) => {
-    const file = sourceFile(path, facts)
+  return withSource(path, async (handle, file) => {
     const head = Buffer.alloc(Math.min(file.size, TAR + 5))
     await readExactly(handle, head, 0, path)
     // First, since the length before the brace may begin with any byte.
@@ -43,10 +41,10 @@ export function readTensors(path: string, isShard = false): Promise<ReadonlyMap<
 
 /** The tensors of a safetensors file, which nothing else may be. @throws AssetError as {@link readTensors} does */
 export function openSafetensors(path: string): Promise<ReadonlyMap<string, TensorRef>> {
-  return withFile(path, path, (handle, facts) => safetensorsOf(handle, sourceFile(path, facts)))
+  return withSource(path, safetensorsOf)
 }
 
-async function safetensorsOf(handle: FileHandle, file: SourceFile): Promise<Map<string, TensorRef>> {
+async function safetensorsOf(handle: Readable, file: SourceFile): Promise<Map<string, TensorRef>> {
   const { tensors } = await readSafetensorsHeader(handle, file.size, file.path)
   return new Map([...tensors].map(([name, tensor]) => [name, { ...tensor, file }]))
 }

@@ -25,9 +25,11 @@ export interface HttpRequest {
   readonly signal?: AbortSignal | undefined
   /** milliseconds without progress that are borne, where it is not as usual */
   readonly patience?: number
+  /** a redirect is given as it came: whoever asks follows it */
+  readonly follow?: false
 }
 
-/** A reply, of whatever status but a redirect. Read it or let go of it. */
+/** A reply, of whatever status but a redirect that is followed. Read it or let go of it. */
 export interface HttpReply {
   readonly status: number
   readonly headers: IncomingMessage['headers']
@@ -123,7 +125,8 @@ export class HttpOrigin {
     for (let redirects = 0; redirects <= MOST_REDIRECTS; redirects++) {
       const exchange = await this.ask(url, request, isPublic)
       const { statusCode = 0, headers } = exchange.reply
-      const location = [301, 302, 303, 307, 308].includes(statusCode) ? headers.location : undefined
+      const isFollowed = request.follow !== false && [301, 302, 303, 307, 308].includes(statusCode)
+      const location = isFollowed ? headers.location : undefined
       if (location === undefined) {
         const reader = this.reader(exchange, request)
         if ((headers['content-encoding'] ?? 'identity') === 'identity') return reader

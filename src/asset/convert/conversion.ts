@@ -39,6 +39,12 @@ const bitsOf = new Uint32Array(floats.buffer)
 const made = new Uint8Array(CHUNK * 2)
 const madeWords = new Uint16Array(made.buffer)
 
+/** The bytes of the source from its first on that a converted part and all before it are made of. */
+export function sourceBytes({ from, to, skip, length }: ConvertedPart): number {
+  const { elements, bytes } = UNITS[to]
+  return Math.ceil((skip + length) / bytes) * elements * CONVERTED[from]!
+}
+
 /** Fills `target` with the bytes of a source from its byte `from` on. */
 export type ReadSource = (target: Uint8Array, from: number) => void
 
