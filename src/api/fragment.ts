@@ -15,8 +15,19 @@ export interface FragmentOptions extends LongCall {
    * of 32 with a scale; README.md says what each costs
    */
   readonly dtype?: WeightDtype | undefined
+  /**
+   * leaves weights in the files where they are, which must stay there: the store keeps headers and checksums alone. What is
+   * converted, or does not lie in one run, is copied all the same. Only into a store
+   */
+  readonly link?: boolean | undefined
   /** a name for people, kept in the manifest; it changes the CID */
   readonly name?: string | undefined
+}
+
+/** So many files, of so many bytes. */
+export interface FileCount {
+  readonly files: number
+  readonly bytes: number
 }
 
 /** What was made: the CID of the asset folder, its files, and their bytes. */
@@ -26,6 +37,9 @@ export interface FragmentResult {
   readonly bytes: number
   /** bytes of weights and other files that came from the hub, where it is a model of the hub */
   readonly fetched?: number
+  /** with `link`: the fragments that were not copied, and those that had to be, with their bytes */
+  readonly linked?: FileCount
+  readonly copied?: FileCount
   /** what people should know: that and why the asset can't be run, where its checkpoint gave no graph */
   readonly note?: string
 }
@@ -50,6 +64,8 @@ export async function fragment(path: string, options: FragmentOptions): Promise<
   if ((store === undefined) === (out === undefined)) {
     throw new AssetError('BAD_USAGE', 'Cannot fragment without knowing where to: give either a store or an out folder')
   }
+  if (options.link && !store)
+    throw new AssetError('BAD_USAGE', 'Cannot link from a folder to where weights are: only a store can; give a store, or leave link out')
   if (path.startsWith('hf:')) {
     const { mountHub } = await import('../transport/hub/open.js')
     await using hub = await mountHub(path, options)
@@ -66,7 +82,14 @@ async function fragmentAt(path: string, options: FragmentOptions): Promise<Fragm
   ])
   const { store, out, name, dtype } = options
   const plan = await planModelAsset(await openCheckpoint(path), { name, dtype, signal: options.signal })
-  return summary(store ? await store.write(plan, options) : await writeAssetFolder(plan, out!, options))
+  const written = store ? await store.write(plan, options) : await writeAssetFolder(plan, out!, options)
+  return { ...summary(written), ...(options.link && linkCounts(written)) }
+}
+
+function linkCounts({ files }: WrittenAsset): Pick<FragmentResult, 'linked' | 'copied'> {
+  const fragments = files.filter(({ path }) => path.startsWith('modules/'))
+  const count = (some: typeof fragments) => ({ files: some.length, bytes: some.reduce((sum, { size }) => sum + size, 0) })
+  return { linked: count(fragments.filter(({ link }) => link)), copied: count(fragments.filter(({ link }) => !link)) }
 }
 
 /**

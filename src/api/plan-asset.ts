@@ -72,7 +72,8 @@ export async function planAsset(cidOrPath: string, options: PlanOptions): Promis
   const budgetOf = (total: number) => (options.memory === undefined ? total + tokenizer : parseBytes(options.memory, 'memory'))
   const division = divide(index, options.engine ?? 'auto')
   const memory = await besideTokenizer(tokenizer, budgetOf, (budgetOf) => memoryOf(index, division, budgetOf))
-  const disk = await diskSpeed([...asset.manifest.files.values()].map((file) => ({ path: asset.pathOf(file), size: file.size })))
+  const places = [...asset.manifest.files.values()].map(async (file) => ({ path: (await asset.placeOf(file)).path, size: file.size }))
+  const disk = await diskSpeed(await Promise.all(places))
   const { bytesPerToken } = memory
   return {
     cid: asset.cid,

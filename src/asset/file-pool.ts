@@ -51,13 +51,13 @@ async function runTasks<In, Out>(
 
 /**
  * Writes and hashes files on all cores, each byte read once; memory is a few buffers per thread, whatever the sizes.
- * `targetOf` gives the path on disk, whose folder must exist. Files are synced to disk when this resolves. With a journal,
+ * `targetOf` gives the path on disk, whose folder must exist; a file without one is only hashed. Files are synced to disk when this resolves. With a journal,
  * what an earlier run has written of the same files stays, and what this one writes is noted.
  * @throws AssetError 'CORRUPT' where a source changed under it, 'IO', 'ABORTED'; what was written so far is the caller's to remove.
  */
 export async function writeFiles(
   files: readonly PlannedFile[],
-  targetOf: (path: string) => string,
+  targetOf: (path: string) => string | undefined,
   options: LongCall & { readonly journal?: Journal | undefined } = {},
 ): Promise<HashedFile[]> {
   const { signal, journal } = options

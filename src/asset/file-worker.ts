@@ -7,6 +7,7 @@ import type { ByteSource, SourceFile } from '../sources/checkpoint.js'
 import { LARGEST_WINDOW, type Strided, scatter, windowsOf } from '../sources/strided.js'
 import { convertInto, sourceBytes } from './convert/conversion.js'
 import { readElsewhere } from './elsewhere.js'
+import type { Link } from './link.js'
 import { type Piece, partSize } from './pieces.js'
 import { type FileSums, Summer } from './sums.js'
 
@@ -25,6 +26,8 @@ export interface ExpectedFile {
   readonly path: string
   readonly what: string
   readonly size: number
+  /** where only its header is its own */
+  readonly link?: Link
 }
 
 /** The sums of one written piece. */
@@ -47,14 +50,16 @@ export async function writePieces(pieces: readonly Piece[]): Promise<PieceSums[]
   const synced: Promise<void>[] = []
   try {
     for (const piece of pieces) {
-      const target = guarded(`write ${piece.target}`, () => openSync(piece.target, constants.O_WRONLY | constants.O_CREAT, 0o644))
+      const { target: path } = piece
+      const target =
+        path === undefined ? undefined : guarded(`write ${path}`, () => openSync(path, constants.O_WRONLY | constants.O_CREAT, 0o644))
       try {
         results.push({ file: piece.file, at: piece.at, sums: writePiece(piece, target, sources) })
       } catch (error) {
-        closeSync(target)
+        if (target !== undefined) closeSync(target)
         throw error
       }
-      synced.push(syncAndClose(target, piece.target))
+      synced.push(target === undefined ? Promise.resolve() : syncAndClose(target, path!))
     }
     await Promise.all(synced)
     return results
@@ -76,13 +81,13 @@ async function syncAndClose(fd: number, path: string): Promise<void> {
   }
 }
 
-function writePiece(piece: Piece, target: number, sources: Map<string, number>): FileSums {
+function writePiece(piece: Piece, target: number | undefined, sources: Map<string, number>): FileSums {
   const summer = new Summer()
   let at = piece.at
   let fill = 0
   const flush = () => {
     summer.update(buffer.subarray(0, fill))
-    guarded(`write ${piece.target}`, () => writeFully(target, fill, at))
+    if (target !== undefined) guarded(`write ${piece.target}`, () => writeFully(target, fill, at))
     at += fill
     fill = 0
   }
@@ -199,7 +204,7 @@ function guarded<T>(doing: string, call: () => T): T {
 }
 
 /** The sums of the bytes that lie where a piece belongs; runs in a thread of the pool. */
-export function sumPiece({ target, at, size }: Piece): FileSums | TaskFailure {
+export function sumPiece({ target, at, size }: Piece & { readonly target: string }): FileSums | TaskFailure {
   try {
     const { fd } = openFileSync(target, target)
     try {
@@ -220,15 +225,21 @@ export function sumPiece({ target, at, size }: Piece): FileSums | TaskFailure {
 }
 
 /** The sums of a file as it is on disk; runs in a thread of the pool. Not a byte more is read than tells that it is too long. */
-export function sumFile({ path, what, size }: ExpectedFile): FileSums | TaskFailure {
+export function sumFile({ path, what: name, size: whole, link }: ExpectedFile): FileSums | TaskFailure {
+  const what = link ? `${name}, which is linked to ${path},` : name
   try {
     const { fd, facts } = openFileSync(path, what)
     try {
-      if (facts.size !== size) throw anotherSize(what, facts.size, size)
       const summer = new Summer()
+      const expected = link ? link.source.size : whole
+      if (facts.size !== expected) throw anotherSize(what, facts.size, expected)
+      if (link) summer.update(link.header)
+      const [offset, size] = link ? [link.offset, link.length] : [0, whole]
+      // Not where another file goes on after it.
+      const more = link ? 0 : 1
       for (let at = 0; at <= size; ) {
-        const length = Math.min(buffer.byteLength, size + 1 - at)
-        const read = guarded(`read ${what}`, () => readSync(fd, buffer, 0, length, at))
+        const length = Math.min(buffer.byteLength, size + more - at)
+        const read = guarded(`read ${what}`, () => readSync(fd, buffer, 0, length, offset + at))
         at += read
         if (at > size || (read === 0 && at < size)) throw anotherSize(what, at, size)
         if (read === 0) break

@@ -21,7 +21,8 @@ export interface PlannedFile {
 /** A run of one file's bytes, starting on a leaf boundary at byte `at`: the unit of work of the write pool. */
 export interface Piece {
   readonly file: number
-  readonly target: string
+  /** where it is written; it is only hashed where there is none */
+  readonly target: string | undefined
   readonly at: number
   readonly size: number
   readonly parts: readonly Part[]
@@ -67,7 +68,7 @@ export function sliceParts(parts: readonly Part[], from: number, to: number): Pa
  * Cuts files into batches of pieces of at most about `batchBytes`: small files share a batch, a large one is cut on
  * multiples of `batchBytes` (itself a multiple of the leaf size), so that every core has work whatever the sizes.
  */
-export function batchPieces(files: readonly PlannedFile[], targetOf: (path: string) => string, batchBytes: number): Piece[][] {
+export function batchPieces(files: readonly PlannedFile[], targetOf: (path: string) => string | undefined, batchBytes: number): Piece[][] {
   const batches: Piece[][] = []
   let current: Piece[] = []
   let fill = 0

@@ -7,6 +7,7 @@ import type { LongCall } from '../core/progress.js'
 import { type DagNode, folderDag } from './dag.js'
 import { writeFiles } from './file-pool.js'
 import { fingerprint, Journal } from './journal.js'
+import type { Link } from './link.js'
 import { encodeManifest, MANIFEST, type Manifest } from './manifest.js'
 import type { PlannedAsset } from './model-asset.js'
 import { isRemote, plannedFile } from './pieces.js'
@@ -22,18 +23,23 @@ export interface WrittenAsset {
   readonly whyNoGraph?: string
 }
 
+/** What {@link writeAsset} takes beside the plan. */
+export interface WriteOptions extends LongCall {
+  readonly journal?: Journal | undefined
+  /** files by their paths that are only hashed, since they stay where they are */
+  readonly links?: ReadonlyMap<string, Link>
+}
+
 /**
  * Writes a planned asset into an existing folder, empty but for what the journal says that is there, the manifest last;
  * everything is synced to disk.
  * @throws AssetError
  */
-export async function writeAsset(
-  plan: PlannedAsset,
-  folder: string,
-  options: LongCall & { readonly journal?: Journal | undefined } = {},
-): Promise<WrittenAsset> {
+export async function writeAsset(plan: PlannedAsset, folder: string, options: WriteOptions = {}): Promise<WrittenAsset> {
+  const { links } = options
   const targetOf = (path: string) => join(folder, path)
-  const folders = new Set(plan.files.map(({ path }) => dirname(targetOf(path))))
+  const written = plan.files.filter(({ path }) => !links?.has(path))
+  const folders = new Set(written.map(({ path }) => dirname(targetOf(path))))
   for (const path of folders) {
     await mkdir(path, { recursive: true }).catch((error: unknown) => {
       throw ioError(`create ${path}`, error)
@@ -41,8 +47,9 @@ export async function writeAsset(
   }
   // Of an earlier run, which may have given it another name.
   if (options.journal) await rm(targetOf(MANIFEST), { force: true })
-  const files = await writeFiles(plan.files, targetOf, options)
-  return sealAsset(plan, files, folder)
+  const files = await writeFiles(plan.files, (path) => (links?.has(path) ? undefined : targetOf(path)), options)
+  const linked = files.map((file) => ({ ...file, ...(links?.has(file.path) && { link: links.get(file.path)! }) }))
+  return sealAsset(plan, linked, folder)
 }
 
 /** Writes the manifest over files that are in the folder already, and gives the asset that the folder now is. */

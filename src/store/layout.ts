@@ -60,6 +60,11 @@ export class StoreLayout {
     return `${this.file(cid)}.sums`
   }
 
+  /** says where the file is, where it has not been copied */
+  link(cid: string): string {
+    return `${this.file(cid)}.link`
+  }
+
   node(cid: string): string {
     return join(this.nodes, cid.slice(-2), cid)
   }

@@ -1,10 +1,11 @@
 import { access, mkdir, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fingerprint, Journal } from '../asset/journal.js'
+import { linksOf } from '../asset/link.js'
 import type { PlannedAsset } from '../asset/model-asset.js'
 import { isRemote } from '../asset/pieces.js'
 import type { FileSums } from '../asset/sums.js'
-import { makeFolder, syncFolder, type WrittenAsset, writeAsset } from '../asset/write-asset.js'
+import { makeFolder, syncFolder, type WriteOptions, type WrittenAsset, writeAsset } from '../asset/write-asset.js'
 import { isCid, parseCid } from '../core/cid.js'
 import { AssetError, ioError } from '../core/errors.js'
 import { LIMITS } from '../core/limits.js'
@@ -70,10 +71,11 @@ export class Store {
 
   /**
    * Writes a planned asset into the store; files that are there already are kept. Nothing stays of a failed call, unless bytes
-   * come from elsewhere: then the next call goes on with what is written.
+   * come from elsewhere: then the next call goes on with what is written. With `link`, files that can be links are not copied.
    * @internal
    */
-  async write(plan: PlannedAsset, options: LongCall = {}): Promise<WrittenAsset> {
+  async write(plan: PlannedAsset, { link, ...call }: LongCall & { readonly link?: boolean | undefined } = {}): Promise<WrittenAsset> {
+    const options: WriteOptions = { ...call, links: link ? await linksOf(plan.files) : new Map() }
     if (!plan.files.some(isRemote)) return this.add((folder) => writeAsset(plan, folder, options), options)
     const staging = await openUnfinished(this.layout, this.uses, fingerprint(plan.files))
     const journal = await Journal.open(join(staging.path, JOURNAL))
