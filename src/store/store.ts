@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { access, mkdir, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fingerprint, Journal } from '../asset/journal.js'
@@ -97,7 +98,7 @@ export class Store {
       const folder = join(staging.path, 'asset')
       await mkdir(folder, { recursive: true })
       const written = await writeInto(folder)
-      const moves = await writeBeside(written, folder, join(staging.path, 'beside'), this.layout, signal)
+      const moves = await writeBeside(written, folder, join(staging.path, randomBytes(9).toString('hex')), this.layout, signal)
       await exclusively(this.layout, (change) => moveIn(change, written, moves, this.layout, this.layout.asset(String(written.cid))))
       isLeft = false
       return written

@@ -20,8 +20,6 @@ export async function openUnfinished(layout: StoreLayout, uses: Uses, name: stri
   }
   try {
     await mkdir(path, { recursive: true })
-    // What is made beside the asset when all of it is there.
-    await rm(join(path, 'beside'), { recursive: true, force: true })
     return { path, done, leave: release }
   } catch (error) {
     await release()

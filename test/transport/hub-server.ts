@@ -124,7 +124,7 @@ export async function startHub(repos: Record<string, TestRepo>, pageSize = 1000)
     else if (api && kind === 'revision')
       say(response, 200, { _id: '1', id: name, sha: repo.commit, private: false, downloads: 0, likes: 0, lastModified: '2026-01-01' })
     else if (api && kind === 'tree') list(request, response, repo)
-    else if (repo.access === 'gated') refuse(response, 403, 'GatedRepo')
+    else if (repo.access === 'gated') refuse(response, hasToken ? 403 : 401, 'GatedRepo')
     else give(request, response, repo, path)
   })
   const test: TestHub = {

@@ -1,7 +1,9 @@
+import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { mkdir, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { fragment, openStore, verify } from '../../src/api/index.js'
 import { parseHubReference } from '../../src/transport/hub/reference.js'
@@ -9,6 +11,7 @@ import { safetensors, temporary } from '../sources/files.js'
 import { repoOf, startHub, type TestHub, type TestRepo, TOKEN } from './hub-server.js'
 
 const DEMO = fileURLToPath(new URL('../../../models/demo', import.meta.url))
+const CLI = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url))
 const MiB = 1024 * 1024
 
 afterEach(() => vi.unstubAllEnvs())
@@ -149,6 +152,22 @@ describe('a model of the hub', () => {
     expect((await readdir(unfinished)).length).toBe(1)
     expect((await store.gc({ unfinishedAfter: 0 })).freed).toBeGreaterThan(3 * MiB)
     expect(await readdir(unfinished)).toEqual([])
+  })
+
+  it('is fragmented by the command, which says what was fetched, or what to do in one line', async () => {
+    await using folder = await temporary()
+    await using hub = await startHub({ 'owner/demo': await repoOf(DEMO), 'owner/closed': await repoOf(DEMO, 'private') })
+    const env = { ...process.env, ...hub.env(join(folder.path, 'no-cache')), MODULE_ASSETS_HOME: join(folder.path, 'store') }
+    const masset = (...args: string[]) => promisify(execFile)(process.execPath, [CLI, ...args], { env })
+    const { stdout, stderr } = await masset('fragment', 'hf:owner/demo', '--store')
+    expect(stdout).toBe(`${(await fragment(DEMO, { out: join(folder.path, 'local') })).cid}\n`)
+    expect(stderr).toMatch(/^47 files, 1.6 MiB, 1.4 MiB fetched\n/)
+    const why = 'there is no such repository, or it is private; check the name, or set HF_TOKEN to a token that may read it'
+    await expect(masset('fragment', 'hf:owner/closed', '--store')).rejects.toMatchObject({
+      code: 1,
+      stdout: '',
+      stderr: `masset: Cannot read hf:owner/closed: ${why}\n`,
+    })
   })
 
   it('fragments a single file of a repository, weights alone', async () => {

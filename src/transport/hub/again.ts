@@ -2,6 +2,8 @@ import { setTimeout } from 'node:timers/promises'
 import { AssetError, throwIfAborted } from '../../core/errors.js'
 
 const TRIES = 4
+// Bytes that are worth another four tries: whoever gives less for each would have us ask for ever.
+const ENOUGH = 64 * 1024
 // Whoever is told to wait for longer should know.
 const MOST_WAIT_MS = 60_000
 
@@ -24,7 +26,7 @@ export function retryAfter(header: string | undefined): number | undefined {
 
 /**
  * Does something, again after a while where it fails for a reason that may pass: a connection that was cut, a hub that is asked
- * too often. Four times, as often as `progress` says that it has got no further.
+ * too often. Four times, each time that `progress`, in bytes, has got no further.
  * @throws AssetError why it failed the last time, or for good; 'ABORTED'
  */
 export async function again<T>(
@@ -41,7 +43,7 @@ export async function again<T>(
       return await attempt()
     } catch (error) {
       if (!(error instanceof AssetError) || error.code !== 'IO') throw error
-      if (progress() > before) tries = 1
+      if (progress() - before >= ENOUGH) tries = 1
       before = progress()
       const after = error instanceof Passing ? error.after : undefined
       if (tries >= TRIES || (after ?? 0) > MOST_WAIT_MS) throw error

@@ -2,7 +2,8 @@ import type { IncomingHttpHeaders } from 'node:http'
 import { AssetError } from '../../core/errors.js'
 import { parseJson } from '../../core/json.js'
 import { redirectKind } from '../addresses.js'
-import { HttpOrigin, type HttpReply } from '../http.js'
+import { HttpOrigin } from '../http.js'
+import type { HttpReply } from '../http-reply.js'
 import { again, Passing, retryAfter } from './again.js'
 import type { HubSettings } from './settings.js'
 
@@ -122,8 +123,9 @@ export class HubClient {
   }
 
   /** Why a reply is not what was asked for; lets go of it. */
-  async refused({ reply: { status, headers, cancel }, url }: HubReply): Promise<AssetError> {
-    await cancel()
+  async refused({ reply, url }: HubReply): Promise<AssetError> {
+    const { status, headers } = reply
+    await reply.cancel()
     const hasToken = this.settings.token !== undefined
     const code = headers['x-error-code']
     const because = (code: 'NOT_FOUND' | 'IO', why: string) => new AssetError(code, `Cannot read ${this.what}: ${why}`)
@@ -134,6 +136,13 @@ export class HubClient {
       return new Passing(
         `Cannot read ${this.what}: ${why}; try again ${when}${status === 429 && !hasToken ? ', or set HF_TOKEN' : ''}`,
         after,
+      )
+    }
+    if (status === 403 || code === 'GatedRepo') {
+      const conditions = `accept its conditions at ${this.settings.endpoint}/${this.repo}`
+      return because(
+        'NOT_FOUND',
+        `it is not open to everybody; ${conditions}, ${hasToken ? 'or use another HF_TOKEN' : 'and set HF_TOKEN'}`,
       )
     }
     if (status === 404 && code === 'RevisionNotFound')
@@ -147,14 +156,6 @@ export class HubClient {
     if (status === 401)
       return because('NOT_FOUND', 'the hub does not take HF_TOKEN; check the name, and make a new token in the settings there')
     if (status === 404) return because('NOT_FOUND', 'there is no such repository that HF_TOKEN may read; check the name')
-    if (status === 403) {
-      const where = `${this.settings.endpoint}/${this.repo}`
-      const why = 'it is not open to everybody'
-      const what = hasToken
-        ? `accept its conditions at ${where}, or use another HF_TOKEN`
-        : `accept its conditions at ${where}, and set HF_TOKEN`
-      return new AssetError('NOT_FOUND', `Cannot read ${this.what}: ${why}; ${what}`)
-    }
     return this.bad(`${url.origin} answers ${status}`)
   }
 
