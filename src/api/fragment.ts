@@ -61,11 +61,12 @@ export async function seal(folder: string, options: LongCall & { readonly name?:
   return summary(await sealFolder(folder, options))
 }
 
-function summary({ cid, files, whyNoGraph }: WrittenAsset): FragmentResult {
+function summary({ cid, files, whyNoGraph, notes = [] }: WrittenAsset): FragmentResult {
+  const said = [...(whyNoGraph !== undefined ? [`It has no graph, so it can't be run: ${whyNoGraph}`] : []), ...notes]
   return {
     cid: String(cid),
     files: files.length,
     bytes: files.reduce((sum, file) => sum + file.size, 0),
-    ...(whyNoGraph !== undefined && { note: `It has no graph, so it can't be run: ${whyNoGraph}` }),
+    ...(said.length > 0 && { note: said.join('. ') }),
   }
 }

@@ -1,5 +1,6 @@
 import type { Stats } from 'node:fs'
 import { withFile } from '../core/read.js'
+import type { PackedType } from './gguf/types.js'
 import type { StoredTensor } from './safetensors.js'
 import type { Strided } from './strided.js'
 
@@ -28,8 +29,21 @@ export interface ByteSource {
   readonly strided?: Strided
 }
 
-/** A tensor of a checkpoint: nothing but where its bytes are; `length` is of the dense tensor, however its bytes lie. */
-export interface TensorRef extends StoredTensor, ByteSource {}
+/** Weights that are packed into few bits: how, and whether rows and columns of the shape are the other way around in the file. */
+export interface Packed {
+  readonly type: PackedType
+  readonly turned?: boolean
+}
+
+/**
+ * A tensor of a checkpoint: nothing but where its bytes are; `length` is of the dense tensor, however its bytes lie. One
+ * that is `packed` is of float32, and what lies in the file, at `offset` or as `strided` says, is what stands for that.
+ */
+export interface TensorRef extends StoredTensor, ByteSource {
+  readonly packed?: Packed
+  /** what is to be added to each number of the file */
+  readonly plus?: number
+}
 
 /** Somebody's published weights, opened but not loaded. */
 export interface Checkpoint {
@@ -38,4 +52,8 @@ export interface Checkpoint {
   readonly tensors: ReadonlyMap<string, TensorRef>
   /** relative path -> file, for the files that an asset copies byte for byte */
   readonly copies: ReadonlyMap<string, SourceFile>
+  /** files that the reader made out of what the checkpoint says in another form, by path */
+  readonly made?: ReadonlyMap<string, Uint8Array>
+  /** for people: what could not be taken over, and why */
+  readonly notes?: readonly string[]
 }
