@@ -29,10 +29,13 @@ export interface ByteSource {
   readonly strided?: Strided
 }
 
-/** Weights that are packed into few bits: how, and whether rows and columns of the shape are the other way around in the file. */
+/** Weights that are packed into few bits. */
 export interface Packed {
   readonly type: PackedType
+  /** true where rows and columns of the shape are the other way around in the file */
   readonly turned?: boolean
+  /** true for a table whose rows are looked up */
+  readonly table?: boolean
 }
 
 /**

@@ -75,7 +75,7 @@ export function convertInto(part: ConvertedPart, done: number, target: Uint8Arra
     if (typeof to === 'string') {
       decode(part, count * elements)
       encode(part, to, (unit * elements) / becomes.elements, (count * elements) / becomes.elements)
-    } else takeField(from as PackedType, to.part, raw, count, made)
+    } else takeField(from as PackedType, to, raw, count, made)
     const [first, last] = [Math.max(begin, unit * bytes), Math.min(end, (unit + count) * bytes)]
     target.set(made.subarray(first - unit * bytes, last - unit * bytes), first - begin)
     unit += count

@@ -30,8 +30,8 @@ export function isQuantised(dtype: WeightDtype | undefined): dtype is 'q8' | 'q4
  * The tensors of an asset out of those of a checkpoint. `bf16` and `f16` are for all floats of two dimensions or more. `q8`
  * and `q4` are for matrices that rows are multiplied by, if a row is a multiple of 32 long, by `roles`; embeddings and the
  * output head get 8 bits in both, since they are few and much depends on them. Norms, biases, other vectors and the turned
- * matrices of Conv1D stay as they are. Matrices that are packed become tensors of their bits where they stay, and where they
- * are in blocks of 32 with a scale, and of as many bits, already.
+ * matrices of Conv1D stay as they are. Matrices that are packed become tensors of their bits, unless they are quantised anew;
+ * those in blocks of 32 with a scale are not, if they have no more bits than they would get.
  * @throws AssetError 'BAD_INPUT' where the name of a scale, or of another part of a packed weight, is taken
  */
 export function planTensors(
@@ -49,7 +49,7 @@ export function planTensors(
   for (const [name, ref] of tensors) {
     const bits = isQuantised(dtype) ? bitsFor(dtype, ref, roles.get(name)) : undefined
     const to = dtype === 'bf16' ? 'BF16' : dtype === 'f16' ? 'F16' : undefined
-    if (bits !== undefined && ref.packed?.type !== `Q${bits}_0`) {
+    if (bits !== undefined && !isFine(ref.packed, bits)) {
       const [rows, inputs] = ref.shape as [number, number]
       add(name, '', bits === 8 ? converted(name, ref, 'Q8', 'I8', [rows, inputs]) : converted(name, ref, 'Q4', 'U8', [rows, inputs / 2]))
       add(name, '_scale', converted(name, ref, `Q${bits}_SCALE`, 'F16', [rows, inputs / BLOCK]))
@@ -77,15 +77,20 @@ function bitsFor(
   return dtype === 'q4' && roles.size === 1 && roles.has('linear') ? 4 : 8
 }
 
+/** True for weights in blocks of 32 with a scale that have no more bits than they are to have: they stay as they are. */
+function isFine(packed: Packed | undefined, bits: 8 | 4): boolean {
+  return packed?.type === 'Q4_0' || (packed?.type === 'Q8_0' && bits === 8)
+}
+
 function unless(dtype: WeightDtype): string {
   return isQuantised(dtype) ? 'use the dtype keep' : 'use the dtype bf16'
 }
 
 /** The tensors that packed weights become, by what is added to its name. */
-function takenApart(tensor: string, source: TensorRef, { type, turned }: Packed): [string, PlannedTensor][] {
-  const [inputs, ...outer] = turned ? source.shape : source.shape.toReversed()
+function takenApart(tensor: string, source: TensorRef, packed: Packed): [string, PlannedTensor][] {
+  const [inputs, ...outer] = packed.turned ? source.shape : source.shape.toReversed()
   const rows = outer.toReversed()
-  return fieldsOf(type).map((field) => [field.suffix, converted(tensor, source, field, field.dtype, [...rows, inputs! / field.per])])
+  return fieldsOf(packed).map((field) => [field.suffix, converted(tensor, source, field, field.dtype, [...rows, inputs! / field.per])])
 }
 
 /** A tensor as it is, or as the float32 that packed weights stand for. */

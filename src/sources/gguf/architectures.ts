@@ -105,6 +105,9 @@ export function architectureOf(name: string | undefined): Architecture | undefin
 /** Tensors that say what config.json says otherwise. */
 export const IN_CONFIG: readonly string[] = ['rope_freqs.weight', 'rope_factors_long.weight', 'rope_factors_short.weight']
 
+/** Modules whose rows are looked up. */
+export const TABLES: readonly string[] = ['token_embd', 'position_embd']
+
 /** A GGUF name taken apart: the module of a layer or of the model, and what of it, `weight` or `bias`. */
 export interface NamedPart {
   readonly part: string

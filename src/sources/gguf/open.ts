@@ -5,7 +5,7 @@ import { readExactly } from '../../core/read.js'
 import { quoted, shown } from '../../graph/names.js'
 import type { Checkpoint, SourceFile, TensorRef } from '../checkpoint.js'
 import { stridedOf } from '../strided.js'
-import { type Architecture, architectureOf, IN_CONFIG, type NamedPart, nameIn, partOf } from './architectures.js'
+import { type Architecture, architectureOf, IN_CONFIG, type NamedPart, nameIn, partOf, TABLES } from './architectures.js'
 import { headsOf, type ModelFacts } from './configs.js'
 import { type GgufHeader, type GgufTensor, readGgufHeader } from './header.js'
 import { type HeadCounts, rowsInOrder } from './rows.js'
@@ -82,9 +82,10 @@ function placed(
 ): TensorRef {
   const plain = refOf(tensor, file)
   const { shape, packed } = plain
+  if (packed && TABLES.includes(part)) return { ...plain, packed: { ...packed, table: true } }
   const raised = isRaised?.(`${part}.${suffix}`) ? { plus: -1 } : {}
   const order = rows?.[part]
-  if (order !== undefined && heads && shape.length > 0 && shape.length <= 2) {
+  if (order !== undefined && heads && (shape.length === 2 || (shape.length === 1 && !packed))) {
     const strided = rowsInOrder(order, heads, shape[0]!, tensor.length / shape[0]!)
     return { ...plain, ...raised, ...(strided && { strided }) }
   }

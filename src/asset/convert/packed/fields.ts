@@ -1,5 +1,6 @@
 import { type Dtype, dtypeSize } from '../../../core/dtypes.js'
 import { COMPACT_SUFFIX, type CompactPart } from '../../../graph/compact.js'
+import type { Packed } from '../../../sources/checkpoint.js'
 import { PACKED, type PackedType } from '../../../sources/gguf/types.js'
 import { LAYOUTS } from './layouts.js'
 
@@ -13,8 +14,11 @@ export interface Field {
   readonly bytes: number
 }
 
-/** The tensors that packed weights are kept as: their bits, taken apart, none lost and none rounded. */
-export function fieldsOf(type: PackedType): Field[] {
+/**
+ * The tensors that packed weights are kept as: their bits, taken apart, none lost and none rounded. Those of a table that would be
+ * nibbles with a sign are bytes: ONNX has no rows of INT4 to be looked up.
+ */
+export function fieldsOf({ type, table = false }: Packed): Field[] {
   const { low, high, block, min, blocks } = LAYOUTS[type]
   const { elements } = PACKED[type]
   const field = (part: CompactPart, dtype: Dtype, per: number): Field => ({
@@ -24,7 +28,8 @@ export function fieldsOf(type: PackedType): Field[] {
     per,
     bytes: (elements / per) * dtypeSize(dtype),
   })
-  const fields = [field('numbers', low === 8 ? 'I8' : 'U8', 8 / low), field('scale', 'F16', elements)]
+  const whole = low === 8 || (table && isSigned(type))
+  const fields = [whole ? field('numbers', 'I8', 1) : field('numbers', 'U8', 8 / low), field('scale', 'F16', elements)]
   if (high) fields.push(field('high', 'U8', 8 / high))
   if (min !== undefined) fields.push(field('min', 'F16', elements))
   if (!blocks) return fields
@@ -34,16 +39,22 @@ export function fieldsOf(type: PackedType): Field[] {
   return fields
 }
 
+/** True for nibbles that are kept with their sign. */
+function isSigned(type: PackedType): boolean {
+  const { low, high, offset } = LAYOUTS[type]
+  return low === 4 && !high && offset > 0
+}
+
 const numbers = new Uint8Array(256)
 const scales = new Int16Array(16)
 const mins = new Int16Array(16)
 
 /** Blocks in `raw` -> one field of each, into `out`. */
-export function takeField(type: PackedType, part: CompactPart, raw: Uint8Array, blockCount: number, out: Uint8Array): void {
+export function takeField(type: PackedType, { part, per }: Field, raw: Uint8Array, blockCount: number, out: Uint8Array): void {
   const { elements, bytes } = PACKED[type]
   const layout = LAYOUTS[type]
-  const { low, high = 0, block, offset } = layout
-  const isScale = part === 'blockScale'
+  const { low, block, offset } = layout
+  const signed = isSigned(type)
   for (let n = 0, at = 0, to = 0; n < blockCount; n++, at += bytes) {
     if (part === 'scale' || part === 'min') {
       const from = at + (part === 'scale' ? layout.scale : layout.min!)
@@ -51,12 +62,11 @@ export function takeField(type: PackedType, part: CompactPart, raw: Uint8Array, 
       out[to++] = raw[from + 1]!
     } else if (part === 'blockScale' || part === 'blockMin') {
       layout.blocks!.read(raw, at, scales, mins)
-      to = pack(isScale ? scales : mins, elements / block, 0, layout.blocks!.bits, out, to)
+      to = pack(part === 'blockScale' ? scales : mins, elements / block, 0, layout.blocks!.bits, out, to)
     } else {
       layout.numbers(raw, at, numbers)
-      // What has no more than 4 bits and an offset is kept as signed numbers.
-      if (low === 4 && !high && offset > 0) for (let i = 0; i < elements; i++) numbers[i]! ^= offset
-      to = part === 'numbers' ? pack(numbers, elements, 0, low, out, to) : pack(numbers, elements, low, high, out, to)
+      if (signed) for (let i = 0; i < elements; i++) numbers[i]! -= offset
+      to = pack(numbers, elements, part === 'high' ? low : 0, 8 / per, out, to)
     }
   }
 }
