@@ -24,7 +24,8 @@ export const COMPACT_SUFFIX: Readonly<Record<CompactPart, string>> = {
   blockMin: '_block_min',
 }
 
-const SUPER_BLOCK = 256
+/** Inputs of a row that share a scale of 16 bits, where blocks of them have whole numbers beside it. */
+export const SUPER_BLOCK = 256
 
 interface Form {
   readonly low: 4 | 2

@@ -53,22 +53,28 @@ describe('weights that GGUF packs', () => {
     return logits!.data as Float32Array
   }
 
-  const cases = (Object.keys(PACKED) as PackedType[]).flatMap((type) => (['llama', 'gpt2'] as const).map((of) => [type, of] as const))
+  const gpt2: readonly PackedType[] = ['Q4_0', 'Q5_1', 'Q6_K']
+  const cases = [
+    ...(Object.keys(PACKED) as PackedType[]).map((type) => [type, 'llama'] as const),
+    ...gpt2.map((type) => [type, 'gpt2'] as const),
+  ]
   it.each(cases)('%s of %s: the results of the float32 that they stand for, within any budget', async (type, architecture) => {
     const small = await folder.write('small.gguf', smallModel(type, architecture))
     const { cid } = await fragment(small, { store })
     const exact = await fragment(await folder.write('exact.gguf', smallModel('F32', architecture, type)), { store })
     const wanted = await logits(exact.cid, 'onnx')
-    expect(wanted.every(Number.isFinite)).toBe(true)
-    expect(Math.max(...wanted)).toBeGreaterThan(0.01)
+    const [largest, smallest] = [Math.max(...wanted), Math.min(...wanted)]
+    expect(largest - smallest).toBeGreaterThan(0.1)
+    // Weights at random make logits of any size.
+    const near = 1e-5 * Math.max(10, largest, -smallest)
     const found = await logits(cid, 'onnx')
-    expect(worstDifference(found, wanted)).toBeLessThan(1e-4)
-    expect(worstDifference(await logits(cid, 'auto'), wanted)).toBeLessThan(1e-4)
+    expect(worstDifference(found, wanted)).toBeLessThan(near)
+    expect(worstDifference(await logits(cid, 'auto'), wanted)).toBeLessThan(near)
     const { weightBytes, minimum } = await plan(cid, { store, engine: 'onnx' })
     const tight = await logits(cid, 'onnx', Math.max(minimum, Math.floor(weightBytes * 0.3)))
     expect(worstDifference(tight, found)).toBe(0)
     await fragment(small, { out: `${folder.path}/${type}-${architecture}` })
     const stock = await stockLogits(`${folder.path}/${type}-${architecture}`, IDS)
-    if (stock) expect(worstDifference(stock, wanted)).toBeLessThan(1e-4)
+    if (stock) expect(worstDifference(stock, wanted)).toBeLessThan(near)
   })
 })
