@@ -42,6 +42,8 @@ export const LIMITS = {
   jsonValues: 10_000_000,
   /** nesting of a JSON file */
   jsonDepth: 100,
+  /** characters that a chat template may make of a conversation */
+  rendered: 16_000_000,
   /** bytes of an ONNX graph without weights */
   graph: 256 * 1024 * 1024,
   /** nodes of an ONNX graph */
