@@ -26,7 +26,7 @@ export function addAssetCommands(program: Command): void {
     .description('split a checkpoint by module into a content-addressed asset')
     .argument(
       '<checkpoint>',
-      'folder with model.safetensors or pytorch_model.bin or shards of them, or a file: .safetensors, .pt, .pth, .bin',
+      'folder with model.safetensors or pytorch_model.bin or shards of them, or a file: .safetensors, .gguf, .pt, .pth, .bin',
     )
     .option('--out <folder>', 'write the asset as a new folder')
     .option('--store', 'write the asset into the local store')

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { describe, expect, it } from 'vitest'
-import { fragment } from '../../src/api/index.js'
+import { fragment, inspect } from '../../src/api/index.js'
 import { fromF16 } from '../../src/asset/convert/half.js'
 import { decodePacked } from '../../src/asset/convert/packed/decode.js'
 import { PACKED, type PackedType } from '../../src/sources/gguf/types.js'
@@ -47,6 +47,26 @@ describe.runIf(hasModules('gguf', 'numpy'))('weights that GGUF packs, against th
     const joined = [...found].sort(([a], [b]) => (a < b ? -1 : 1)).flatMap(([, bits]) => [...bits])
     expect(joined.length).toBe(wanted.length)
     expect(joined.findIndex((bits, at) => bits !== wanted[at])).toBe(-1)
+  })
+})
+
+describe.runIf(sharedModel('tiny-llama') && hasModules('gguf', 'numpy'))('a GGUF file made by the names and orders of llama.cpp', () => {
+  // A layer without positions is every fourth there, and not every second; and what is Mistral here is Llama there.
+  const without = ['tiny-smollm3', 'tiny-mistral']
+  const models = ['llama', 'llama3-rope', 'mistral', 'qwen2', 'qwen3', 'phi3', 'gemma2', 'gemma3', 'gpt2', 'gpt-neox', 'smollm3']
+  it.each(models.map((name) => `tiny-${name}`))('%s: the fragments and the graph of its checkpoint', async (name) => {
+    await using folder = await temporary()
+    const [mine, theirs] = [`${folder.path}/gguf`, `${folder.path}/hf`]
+    runScript('gguf-fixture.py', [sharedModel(name)!, `${folder.path}/model.gguf`])
+    await fragment(`${folder.path}/model.gguf`, { out: mine })
+    await fragment(sharedModel(name)!, { out: theirs })
+    const cids = async (asset: string) => {
+      const { modules } = await inspect(asset)
+      const { files } = JSON.parse(await readFile(`${asset}/asset.json`, 'utf8'))
+      const graph = without.includes(name) ? undefined : files['model.onnx'].cid
+      return { ...Object.fromEntries(modules.map(({ key, cid }) => [key, cid])), graph }
+    }
+    expect(await cids(mine)).toEqual(await cids(theirs))
   })
 })
 

@@ -5,7 +5,7 @@ import { openCheckpoint } from '../../src/sources/open.js'
 import { Tokenizer } from '../../src/text/tokenizer.js'
 import { sharedModel } from '../shared.js'
 import { temporary } from './files.js'
-import { floats, gguf, TYPES, value } from './gguf-files.js'
+import { floats, gguf, META, TYPES, value } from './gguf-files.js'
 import { smallModel } from './gguf-models.js'
 
 /** What a file of these keys and tensors is as a checkpoint, its made files parsed. */
@@ -118,6 +118,9 @@ describe('a GGUF file as the checkpoint of transformers', () => {
       (await opened(named(architecture, { ...SIZES, ...keys }), tensors)).json('config.json')
     const linear = { 'rope.scaling.type': value.text('linear'), 'rope.scaling.factor': value.f32(8), 'rope.freq_base': value.f32(1e6) }
     expect(await config('gemma3', linear)).toMatchObject({ rope_theta: 1e6, rope_scaling: { rope_type: 'linear', factor: 8 } })
+    const pattern = { 'attention.sliding_window_pattern': value.list(META.bool, [Buffer.from([1, 0])], 2) }
+    expect(await config('gemma3', pattern)).toMatchObject({ layer_types: ['sliding_attention', 'full_attention'] })
+    expect(await config('gemma3', { 'attention.sliding_window_pattern': value.u32(4) })).toMatchObject({ sliding_window_pattern: 4 })
     expect(await config('qwen2', { 'rope.scaling.type': value.text('yarn'), 'rope.scaling.factor': value.f32(4) })).toMatchObject({
       rope_scaling: { rope_type: 'yarn', factor: 4 },
     })

@@ -93,18 +93,24 @@ export function llamaConfig(facts: ModelFacts): Config {
   }
 }
 
-const [LOW, HIGH, LENGTH] = [1, 4, 8192]
+const [LOW, HIGH, USUAL_LENGTH] = [1, 4, 8192]
 
-/** The parameters of Llama 3 that give these factors, where they do to float32 precision; all of its models have the same but for `factor`. */
+/**
+ * The parameters of Llama 3 that give these factors, where they do to float32 precision. `factor` is that of the lowest frequency; how
+ * long sequences were at first shows in any frequency that is stretched by less; the other two are the same in all models.
+ */
 function llama3Scaling(factors: readonly number[], theta: number): Config | undefined {
   const factor = factors.at(-1)!
+  const wavelengths = factors.map((_, n) => 2 * Math.PI * theta ** (n / factors.length))
+  const blended = factors.findIndex((found) => found > 1 && found < factor)
+  const part = (1 / (factors[blended] ?? 1) - 1 / factor) / (1 - 1 / factor)
+  const length = blended < 0 ? USUAL_LENGTH : Math.round(wavelengths[blended]! * (part * (HIGH - LOW) + LOW))
   const fits = factors.every((found, n) => {
-    const wavelength = 2 * Math.PI * theta ** (n / factors.length)
-    const smooth = Math.min(Math.max((LENGTH / wavelength - LOW) / (HIGH - LOW), 0), 1)
+    const smooth = Math.min(Math.max((length / wavelengths[n]! - LOW) / (HIGH - LOW), 0), 1)
     return Math.abs(found * ((1 - smooth) / factor + smooth) - 1) < 1e-4
   })
   if (!fits) return undefined
-  return { rope_type: 'llama3', factor, low_freq_factor: LOW, high_freq_factor: HIGH, original_max_position_embeddings: LENGTH }
+  return { rope_type: 'llama3', factor, low_freq_factor: LOW, high_freq_factor: HIGH, original_max_position_embeddings: length }
 }
 
 export function qwen3Config(facts: ModelFacts): Config {
@@ -144,10 +150,18 @@ export function gemmaConfig(facts: ModelFacts): Config {
     query_pre_attn_scalar: isLargest ? hidden / heads : width,
     sliding_window: keys.size('attention.sliding_window') || null,
     final_logit_softcapping: keys.number('final_logit_softcapping') ?? null,
+    ...windows(facts),
     ...(isThird
-      ? { rope_local_base_freq: keys.number('rope.freq_base_swa') ?? 10000, sliding_window_pattern: 6 }
+      ? { rope_local_base_freq: keys.number('rope.freq_base_swa') ?? 10000 }
       : { attn_logit_softcapping: keys.number('attn_logit_softcapping') ?? null }),
   }
+}
+
+/** Which layers have a window: given for each, or all but each so-manieth; nothing where the family knows. */
+function windows({ metadata, prefix }: ModelFacts): Config {
+  const key = `${prefix}.attention.sliding_window_pattern`
+  if (!metadata.isList(key)) return { sliding_window_pattern: metadata.count(key) }
+  return { layer_types: metadata.numbers(key)!.map((has) => (has ? 'sliding_attention' : 'full_attention')) }
 }
 
 export function gpt2Config(facts: ModelFacts): Config {
