@@ -16,6 +16,7 @@ import { qwen2 } from './qwen2.js'
 import { qwen3 } from './qwen3.js'
 import { roberta } from './roberta.js'
 import { smollm3 } from './smollm3.js'
+import { t5 } from './t5.js'
 import { vit } from './vit.js'
 
 // A new family is one file and one entry here.
@@ -33,6 +34,7 @@ const FAMILIES: readonly Family[] = [
   qwen3,
   roberta,
   smollm3,
+  t5,
   vit,
 ]
 

@@ -19,11 +19,13 @@ const NAMES = [
   'tiny-gpt-neox',
   'tiny-roberta',
   'tiny-distilbert',
+  'tiny-t5',
 ]
 
 interface Golden {
   input_ids: number[][]
   attention_mask?: number[][]
+  decoder_input_ids?: number[][]
   logits?: number[][][]
   last_hidden_state?: number[][][]
 }
@@ -32,8 +34,14 @@ describe.runIf(runtime && sharedModel('tiny-llama'))('an asset folder opens in s
   it.each(NAMES)('%s, with the golden results', async (name) => {
     await using folder = await temporary()
     await fragment(sharedModel(name)!, { out: `${folder.path}/asset` })
-    const { input_ids: ids, attention_mask: mask, logits, last_hidden_state: hidden } = await golden<Golden>(name)
-    const found = await stockLogits(`${folder.path}/asset`, ids, mask)
+    const {
+      input_ids: ids,
+      attention_mask: mask,
+      decoder_input_ids: decoderIds,
+      logits,
+      last_hidden_state: hidden,
+    } = await golden<Golden>(name)
+    const found = await stockLogits(`${folder.path}/asset`, ids, mask, decoderIds)
     expect(worstDifference(found!, (logits ?? hidden)!.flat(2))).toBeLessThan(1e-4)
   })
 })

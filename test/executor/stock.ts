@@ -6,7 +6,7 @@ type Ids = readonly (readonly number[])[]
 const runtime = await import('onnxruntime-node').catch(() => undefined)
 
 /** What stock ONNX Runtime makes of ids (batch, sequence) with the model in an asset folder, opened as anybody would; undefined where it is not installed. */
-export async function stockLogits(folder: string, ids: Ids, mask?: Ids): Promise<Float32Array | undefined> {
+export async function stockLogits(folder: string, ids: Ids, mask?: Ids, decoderIds: Ids = []): Promise<Float32Array | undefined> {
   if (!runtime) return undefined
   const { InferenceSession, Tensor } = runtime
   const session = await InferenceSession.create(`${folder}/model.onnx`)
@@ -16,6 +16,10 @@ export async function stockLogits(folder: string, ids: Ids, mask?: Ids): Promise
     attention_mask: mask ? idTensor(mask) : each(() => 1),
     position_ids: each((at) => at),
     token_type_ids: each(() => 0),
+    ...(decoderIds.length > 0 && {
+      decoder_input_ids: idTensor(decoderIds),
+      decoder_attention_mask: idTensor(decoderIds.map((row) => row.map(() => 1))),
+    }),
   }
   const feeds = session.inputMetadata.map((input) => {
     const ready = made[input.name]

@@ -115,9 +115,9 @@ impl Files {
         Ok(opened)
     }
 
-    /// Opens a file where it lies while it arrives, for reads of what was just written; `None` where it has its place by now.
+    /// Opens a file where it lies while it arrives; `None` where it has its place by now.
     fn open_early(&self, index: usize, path: &Path) -> Result<Option<OpenFile>> {
-        let file = match self.disk.open(path, Access::Buffered) {
+        let (file, access) = match self.open_at(index, path) {
             Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other.map_err(|why| {
                 let what = self.specs[index].path.display();
@@ -125,33 +125,31 @@ impl Files {
             })?,
         };
         self.check(index, &file)?;
-        Ok(Some(OpenFile {
-            file,
-            access: Access::Buffered,
-            early: true,
-        }))
+        Ok(Some(OpenFile { file, access, early: true }))
     }
 
     fn open_anew(&self, index: usize) -> Result<OpenFile> {
         let spec = &self.specs[index];
-        let fails = |why: io::Error| Error::new(Code::Io, format!("Cannot open {}: {why}", spec.path.display()));
-        let direct = match self.refused[index].load(Ordering::Relaxed) {
-            true => None,
-            false => match self.disk.open(&spec.path, Access::Direct) {
-                Err(why) if is_refusal(&why) => None,
-                other => Some(other.map_err(fails)?),
-            },
-        };
-        let (file, access) = match direct {
-            Some(file) => (file, Access::Direct),
-            None => (self.disk.open(&spec.path, Access::Buffered).map_err(fails)?, Access::Buffered),
-        };
+        let (file, access) = self
+            .open_at(index, &spec.path)
+            .map_err(|why| Error::new(Code::Io, format!("Cannot open {}: {why}", spec.path.display())))?;
         self.check(index, &file)?;
         Ok(OpenFile {
             file,
             access,
             early: false,
         })
+    }
+
+    /// Opens for direct reads, unless they are refused.
+    fn open_at(&self, index: usize, path: &Path) -> io::Result<(File, Access)> {
+        if !self.refused[index].load(Ordering::Relaxed) {
+            match self.disk.open(path, Access::Direct) {
+                Err(why) if is_refusal(&why) => {}
+                other => return other.map(|file| (file, Access::Direct)),
+            }
+        }
+        Ok((self.disk.open(path, Access::Buffered)?, Access::Buffered))
     }
 
     /// What was opened is a file, of the size that is known.
