@@ -6,7 +6,7 @@ import { parseGraph } from '../graph/parse.js'
 import { weightRoles } from '../graph/roles.js'
 import type { StateDict, WeightRef } from '../graph/weights.js'
 import { type Checkpoint, readSourceFile, type TensorRef } from '../sources/checkpoint.js'
-import { isQuantised, type PlannedTensor, planTensors, type WeightDtype } from './convert/plan.js'
+import { isQuantised, type PlannedTensor, planFloats, planTensors, type WeightDtype } from './convert/plan.js'
 import { layoutFragment } from './fragment-codec.js'
 import { checkPaths, GRAPH, INDEX, type Manifest } from './manifest.js'
 import { programOf, type ReadText, readConfig } from './model-graph.js'
@@ -31,6 +31,8 @@ export interface PlannedAsset {
   readonly files: readonly PlannedFile[]
   /** for people: why it has no graph, where that is so */
   readonly whyNoGraph?: string
+  /** for people: what else of the checkpoint is not in it, and why */
+  readonly notes?: readonly string[]
 }
 
 /**
@@ -44,6 +46,8 @@ export async function planModelAsset(checkpoint: Checkpoint, options: PlanOption
   if (options.name !== undefined && options.name.length > LIMITS.assetName)
     throw new AssetError('BAD_USAGE', `Cannot name an asset ${JSON.stringify(options.name)}: give at most ${LIMITS.assetName} characters`)
   const read: ReadText = async (path) => {
+    const made = checkpoint.made?.get(path)
+    if (made) return { bytes: made, what: `the ${path} made of ${checkpoint.folder}` }
     const file = checkpoint.copies.get(path)
     return file && { bytes: await readSourceFile(file.path, LIMITS.json), what: file.path }
   }
@@ -56,6 +60,7 @@ export async function planModelAsset(checkpoint: Checkpoint, options: PlanOption
   const { graph } = program
   if (graph) files.push(plannedFile(GRAPH, [{ bytes: graph }]))
   files.push(plannedFile(INDEX, [{ bytes: indexBytes(weights) }]))
+  for (const [path, bytes] of checkpoint.made ?? []) files.push(plannedFile(path, [{ bytes }]))
   for (const [path, file] of checkpoint.copies) files.push(plannedFile(path, [wholeFile(file)]))
   checkPaths(
     files.map(({ path }) => path),
@@ -67,12 +72,13 @@ export async function planModelAsset(checkpoint: Checkpoint, options: PlanOption
     ...(options.name !== undefined && { name: options.name }),
     ...(program.graph ? { main: GRAPH } : { whyNoGraph: program.why }),
     ...(config && { config: 'config.json' }),
+    ...(checkpoint.notes && { notes: checkpoint.notes }),
   }
 }
 
 /** What each matrix is for, by the graph that the weights would have unquantised. @throws AssetError 'UNSUPPORTED' where they give none */
 async function rolesOf(checkpoint: Checkpoint, config: Config | undefined, read: ReadText, tensors: ReadonlyMap<string, TensorRef>) {
-  const program = await programOf(config, read, planFragments(planTensors(tensors)).weights)
+  const program = await programOf(config, read, planFragments(planFloats(tensors)).weights)
   if (!program.graph) {
     const why = `without a graph nothing says what its weights are for, and it gives none (${program.why})`
     throw new AssetError('UNSUPPORTED', `Cannot quantise ${checkpoint.folder}: ${why}; use the dtype keep, bf16 or f16`)
