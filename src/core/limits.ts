@@ -30,6 +30,12 @@ export const LIMITS = {
   ggufKeys: 65_536,
   /** elements of one list there */
   ggufElements: 8_000_000,
+  /** texts of one list there: tokens, merges */
+  ggufTexts: 1_000_000,
+  /** merges made of a vocabulary with scores; one of 256k has 600 thousand */
+  merges: 2_000_000,
+  /** squares of the lengths of its tokens, together, which is what it takes to make them */
+  mergeWork: 300_000_000,
   /** bytes of one text there */
   ggufText: 16 * 1024 * 1024,
   /** how many times a file's bytes its tensors may have together, where they share them or repeat them */

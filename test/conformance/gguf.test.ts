@@ -60,13 +60,20 @@ describe.runIf(sharedModel('tiny-llama') && hasModules('gguf', 'numpy'))('a GGUF
     runScript('gguf-fixture.py', [sharedModel(name)!, `${folder.path}/model.gguf`])
     await fragment(`${folder.path}/model.gguf`, { out: mine })
     await fragment(sharedModel(name)!, { out: theirs })
+    // Norms of Gemma are kept with 1 added there, which rounds them.
+    const raised = name.startsWith('tiny-gemma') ? /norm/ : undefined
     const cids = async (asset: string) => {
       const { modules } = await inspect(asset)
       const { files } = JSON.parse(await readFile(`${asset}/asset.json`, 'utf8'))
       const graph = without.includes(name) ? undefined : files['model.onnx'].cid
-      return { ...Object.fromEntries(modules.map(({ key, cid }) => [key, cid])), graph }
+      return { ...Object.fromEntries(modules.filter(({ key }) => !raised?.test(key)).map(({ key, cid }) => [key, cid])), graph }
     }
     expect(await cids(mine)).toEqual(await cids(theirs))
+    if (!raised) return
+    for (const { key, tensors } of (await inspect(theirs)).modules.filter(({ key }) => raised.test(key))) {
+      const factors = async (asset: string) => (await heldNumbers(asset, `${key}.weight`, tensors[0]!.shape)).map((number) => 1 + number)
+      expect(await factors(mine)).toEqual(await factors(theirs))
+    }
   })
 })
 

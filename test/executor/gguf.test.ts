@@ -1,6 +1,9 @@
 import { readFile } from 'node:fs/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { fragment, loadModel, openStore, plan, type Store } from '../../src/api/index.js'
+import { divideGraph } from '../../src/engines/native/divide.js'
+import { indexGraph } from '../../src/graph/cut.js'
+import { parseGraph } from '../../src/graph/parse.js'
 import { PACKED, type PackedType } from '../../src/sources/gguf/types.js'
 import { sharedModel } from '../shared.js'
 import { temporary } from '../sources/files.js'
@@ -76,5 +79,13 @@ describe('weights that GGUF packs', () => {
     await fragment(small, { out: `${folder.path}/${type}-${architecture}` })
     const stock = await stockLogits(`${folder.path}/${type}-${architecture}`, IDS)
     if (stock) expect(worstDifference(stock, wanted)).toBeLessThan(near)
+  })
+
+  it('that the native engine does not know are made into floats beside their product, and never cross to it', async () => {
+    const out = `${folder.path}/divided`
+    await fragment(await folder.write('small.gguf', smallModel('Q6_K')), { out })
+    const { segments } = divideGraph(indexGraph(parseGraph(await readFile(`${out}/model.onnx`))))
+    const operators = segments.filter(({ engine }) => engine === 'native').map(({ graph }) => graph.nodes.map(({ opType }) => opType))
+    expect(operators).toEqual([['RotaryEmbedding', 'RotaryEmbedding', 'Attention']])
   })
 })

@@ -149,6 +149,22 @@ describe('a GGUF file', () => {
     expect(await says({ keys: { 'general.architecture': value.text('llama') }, tensors })).toMatch(/^BAD_INPUT .*which it has already/)
   })
 
+  it('26: whose vocabulary would take all memory or time', async () => {
+    const vocabulary = (tokens: readonly string[]) => ({
+      'general.architecture': value.text('llama'),
+      'tokenizer.ggml.model': value.text('llama'),
+      'tokenizer.ggml.tokens': value.texts(tokens),
+      'tokenizer.ggml.scores': value.f32s(tokens.map(() => 0)),
+    })
+    const many = value.list(META.text, [Buffer.alloc(8 * 1_000_001)], 1_000_001)
+    expect(await says({ keys: { ...vocabulary([]), 'tokenizer.ggml.tokens': many } })).toMatch(
+      /^LIMIT .*1000001 texts, the limit is 1000000/,
+    )
+    const nested = Array.from({ length: 3000 }, (_, i) => 'a'.repeat(i + 1))
+    expect(await says({ keys: vocabulary(nested) })).toMatch(/^LIMIT .*tokens of its tokenizer are too long/)
+    expect(await says({ keys: vocabulary(['a'.repeat(1_000_000), 'b']) })).toMatch(/^LIMIT .*tokens of its tokenizer are too long/)
+  })
+
   it('of 20 GB is opened by its header alone', async () => {
     await using folder = await temporary()
     const bytes = 20 * 2 ** 30

@@ -101,6 +101,7 @@ export class Metadata {
   texts(key: string): string[] | undefined {
     const list = this.list(key, ['text'], 'a list of texts')
     if (!list) return undefined
+    if (list.count > LIMITS.ggufTexts) throw this.beyond(`its list ${shown(key)} has ${list.count} texts, the limit is ${LIMITS.ggufTexts}`)
     const cursor = new Cursor(list.bytes, list.bytes.byteLength, this.what)
     return Array.from({ length: list.count }, () => cursor.text(`the list ${shown(key)}`, LIMITS.ggufText))
   }
@@ -123,6 +124,11 @@ export class Metadata {
   /** An error about a key whose value does not serve. */
   refusal(key: string, wanted: string): AssetError {
     return new AssetError('BAD_INPUT', `Cannot read ${this.what}: its key ${shown(key)} is not ${wanted}; get it again, or convert it anew`)
+  }
+
+  /** An error about more than is taken. */
+  beyond(why: string): AssetError {
+    return new AssetError('LIMIT', `Cannot read ${this.what}: ${why}`)
   }
 
   private list(key: string, elements: readonly Scalar[], wanted: string): List | undefined {

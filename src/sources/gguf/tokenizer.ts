@@ -1,3 +1,4 @@
+import { LIMITS } from '../../core/limits.js'
 import { quoted } from '../../graph/names.js'
 import type { Metadata } from './metadata.js'
 import { type PreTokenizer, preTokenizer } from './pre-tokenizers.js'
@@ -58,7 +59,8 @@ function readVocabulary(metadata: Metadata): Vocabulary | undefined {
 }
 
 /** SentencePiece as BPE: two tokens that together are one are merged, those of the highest score first. */
-function sentencePiece(metadata: Metadata, { tokens, ids, types }: Vocabulary): Json {
+function sentencePiece(metadata: Metadata, vocabulary: Vocabulary): Json {
+  const { tokens, ids, types } = vocabulary
   const scores = metadata.numbers('tokenizer.ggml.scores')
   if (scores?.length !== tokens.length) throw metadata.refusal('tokenizer.ggml.scores', 'as long as the list of tokens')
   const unknown = metadata.count('tokenizer.ggml.unknown_token_id') ?? types.indexOf(UNKNOWN)
@@ -86,27 +88,28 @@ function sentencePiece(metadata: Metadata, { tokens, ids, types }: Vocabulary): 
       byte_fallback: true,
       ignore_merges: false,
       vocab: Object.fromEntries(ids),
-      merges: mergesByScore(tokens, ids, scores),
+      merges: mergesByScore(metadata, vocabulary, scores),
     },
   }
 }
 
-// A token has as many pairs as characters; longer ones than any real one would take memory.
-const LONGEST_MERGED = 256
-
 /** The pairs that make a token, best token first, then those whose parts have the lower numbers: the order in which they are merged. */
-function mergesByScore(tokens: readonly string[], ids: ReadonlyMap<string, number>, scores: readonly number[]): [string, string][] {
-  const byScore = tokens.map((_, id) => id).sort((a, b) => scores[b]! - scores[a]! || a - b)
-  return byScore.flatMap((id) => {
+function mergesByScore(metadata: Metadata, { tokens, ids }: Vocabulary, scores: readonly number[]): [string, string][] {
+  const merges: [string, string][] = []
+  let work = 0
+  for (const id of tokens.map((_, id) => id).sort((a, b) => scores[b]! - scores[a]! || a - b)) {
+    work += tokens[id]!.length ** 2
+    if (work > LIMITS.mergeWork || merges.length > LIMITS.merges)
+      throw metadata.beyond('the tokens of its tokenizer are too long, or too many of them are made of others')
     const characters = [...tokens[id]!]
-    if (characters.length > LONGEST_MERGED) return []
-    const pairs = characters.slice(1).flatMap((_, at): { left: number; right: number }[] => {
+    const pairs = characters.slice(1).flatMap((_, at): [number, number][] => {
       const [left, right] = [ids.get(characters.slice(0, at + 1).join('')), ids.get(characters.slice(at + 1).join(''))]
-      return left === undefined || right === undefined ? [] : [{ left, right }]
+      return left === undefined || right === undefined ? [] : [[left, right]]
     })
-    pairs.sort((a, b) => a.left - b.left || a.right - b.right)
-    return pairs.map(({ left, right }): [string, string] => [tokens[left]!, tokens[right]!])
-  })
+    pairs.sort((a, b) => a[0] - b[0] || a[1] - b[1])
+    for (const [left, right] of pairs) merges.push([tokens[left]!, tokens[right]!])
+  }
+  return merges
 }
 
 function byteLevel(metadata: Metadata, { ids }: Vocabulary, { rule, nfc = false, whole = false }: PreTokenizer): Json {
