@@ -28,8 +28,18 @@ export interface ByteSource {
   readonly strided?: Strided
 }
 
+/** A run of a file's bytes. */
+export interface SourceRun {
+  readonly file: SourceFile
+  readonly offset: number
+  readonly length: number
+}
+
 /** A tensor of a checkpoint: nothing but where its bytes are; `length` is of the dense tensor, however its bytes lie. */
-export interface TensorRef extends StoredTensor, ByteSource {}
+export interface TensorRef extends StoredTensor, ByteSource {
+  /** the last of its bytes, where a file ends within it; such a tensor is not strided */
+  readonly further?: readonly SourceRun[]
+}
 
 /** Somebody's published weights, opened but not loaded. */
 export interface Checkpoint {
@@ -38,4 +48,6 @@ export interface Checkpoint {
   readonly tensors: ReadonlyMap<string, TensorRef>
   /** relative path -> file, for the files that an asset copies byte for byte */
   readonly copies: ReadonlyMap<string, SourceFile>
+  /** of a checkpoint with a program that is no ONNX graph: which of the copies that is, if it is there, and why it can't be run */
+  readonly program?: { readonly path?: string; readonly problem: string }
 }

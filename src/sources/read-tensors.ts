@@ -41,6 +41,15 @@ export function readTensors(path: string, isShard = false): Promise<ReadonlyMap<
   })
 }
 
+/** True for a file that may be a JSON object: it begins with a brace, and not with the length of a safetensors header, which has zeros. */
+export function beginsLikeJson(path: string): Promise<boolean> {
+  return withFile(path, path, async (handle, { size }) => {
+    const head = new Uint8Array(Math.min(size, 8))
+    await readExactly(handle, head, 0, path)
+    return head[0] === OPEN_BRACE && !head.includes(0)
+  })
+}
+
 /** The tensors of a safetensors file, which nothing else may be. @throws AssetError as {@link readTensors} does */
 export function openSafetensors(path: string): Promise<ReadonlyMap<string, TensorRef>> {
   return withFile(path, path, (handle, facts) => safetensorsOf(handle, sourceFile(path, facts)))

@@ -18,6 +18,8 @@ export interface PlannedTensor {
   readonly dtype: Dtype
   readonly shape: readonly number[]
   readonly part: Part
+  /** what follows it, where a file of the checkpoint ends within the tensor */
+  readonly further?: readonly Part[]
 }
 
 /** Says whether weights are stored as whole numbers, for which it has to be known what each is for. */
@@ -54,9 +56,15 @@ export function planTensors(
     }
     const to = dtype === 'bf16' ? 'BF16' : dtype === 'f16' ? 'F16' : undefined
     if (to && ref.dtype !== to && CONVERTED[ref.dtype] && ref.shape.length >= 2) planned.set(name, converted(name, ref, to, to, ref.shape))
-    else planned.set(name, { dtype: ref.dtype, shape: ref.shape, part: { source: ref, skip: 0, length: ref.length } })
+    else planned.set(name, { dtype: ref.dtype, shape: ref.shape, ...asItIs(ref) })
   }
   return planned
+}
+
+function asItIs(ref: TensorRef): Pick<PlannedTensor, 'part' | 'further'> {
+  const further = (ref.further ?? []).map(({ file, offset, length }) => ({ source: { file, offset }, skip: 0, length }))
+  const first = further.reduce((left, { length }) => left - length, ref.length)
+  return { part: { source: ref, skip: 0, length: first }, ...(further.length > 0 && { further }) }
 }
 
 /** Bits of a weight that is quantised; undefined for one that stays. */
