@@ -52,11 +52,17 @@ export async function planModelAsset(checkpoint: Checkpoint, options: PlanOption
     return file && { bytes: await readSourceFile(file.path, LIMITS.json), what: file.path }
   }
   const config = await readConfig(read)
-  const sources = await untie(config, checkpoint.tensors, options.signal)
-  const { dtype } = options
+  const { dtype = 'keep' } = options
+  const { program: own } = checkpoint
+  if (own && dtype !== 'keep')
+    throw new AssetError(
+      'UNSUPPORTED',
+      `Cannot convert ${checkpoint.folder}: its own program says what its weights are; use the dtype keep`,
+    )
+  const sources = own ? checkpoint.tensors : await untie(config, checkpoint.tensors, options.signal)
   const tensors = planTensors(sources, dtype, isQuantised(dtype) ? await rolesOf(checkpoint, config, read, sources) : undefined)
   const { files, weights } = planFragments(tensors)
-  const program = await programOf(config, read, weights)
+  const program = own ? { graph: undefined, why: own.problem } : await programOf(config, read, weights)
   const { graph } = program
   if (graph) files.push(plannedFile(GRAPH, [{ bytes: graph }]))
   files.push(plannedFile(INDEX, [{ bytes: indexBytes(weights) }]))
@@ -71,6 +77,7 @@ export async function planModelAsset(checkpoint: Checkpoint, options: PlanOption
     files,
     ...(options.name !== undefined && { name: options.name }),
     ...(program.graph ? { main: GRAPH } : { whyNoGraph: program.why }),
+    ...(own?.path !== undefined && { main: own.path }),
     ...(config && { config: 'config.json' }),
     ...(checkpoint.notes && { notes: checkpoint.notes }),
   }
@@ -94,7 +101,8 @@ function planFragments(tensors: ReadonlyMap<string, PlannedTensor>): { files: Pl
     const layout = layoutFragment(module.tensors.map((name) => ({ ...tensors.get(name)!, name })))
     const parts: Part[] = [{ bytes: layout.header }]
     for (const { name, dtype, shape, offset, length } of layout.tensors) {
-      parts.push(tensors.get(name)!.part)
+      const { part, further = [] } = tensors.get(name)!
+      parts.push(part, ...further)
       weights.set(name, { dtype, shape, location: module.path, offset, length })
     }
     files.push(plannedFile(module.path, parts))

@@ -62,6 +62,13 @@ export interface ByteSource {
   readonly strided?: Strided
 }
 
+/** A run of a file's bytes. */
+export interface SourceRun {
+  readonly file: SourceFile
+  readonly offset: number
+  readonly length: number
+}
+
 /** Weights that are packed into few bits. */
 export interface Packed {
   readonly type: PackedType
@@ -79,6 +86,8 @@ export interface TensorRef extends StoredTensor, ByteSource {
   readonly packed?: Packed
   /** what is to be added to each number of the file */
   readonly plus?: number
+  /** the last of its bytes, where a file ends within it; such a tensor is neither strided nor packed */
+  readonly further?: readonly SourceRun[]
 }
 
 /** Somebody's published weights, opened but not loaded. */
@@ -92,4 +101,6 @@ export interface Checkpoint {
   readonly made?: ReadonlyMap<string, Uint8Array>
   /** for people: what could not be taken over, and why */
   readonly notes?: readonly string[]
+  /** of a checkpoint with a program that is no ONNX graph: which of the copies that is, if it is there, and why it can't be run */
+  readonly program?: { readonly path?: string; readonly problem: string }
 }

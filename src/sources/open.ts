@@ -3,14 +3,14 @@ import { ioError } from '../core/errors.js'
 import { type Checkpoint, withSource } from './checkpoint.js'
 import { openHuggingFace } from './hf.js'
 import { isMounted, mountedAt } from './mounts.js'
-import { headOf, tensorsOf } from './read-tensors.js'
+import { headOf, isJson, tensorsOf } from './read-tensors.js'
 
 /** What a GGUF file begins with. */
 const MAGIC = 'GGUF'
 
 /**
- * Opens somebody's published weights: a folder as Hugging Face has them, or a single file, which comes alone, without
- * what lies beside it; of GGUF, config and tokenizer are in it. Reads headers only.
+ * Opens somebody's published weights: a folder as Hugging Face has them, the model.json of a TensorFlow.js model, or a single
+ * file, which comes alone, without what lies beside it; of GGUF, config and tokenizer are in it. Reads headers only.
  * @throws AssetError 'NOT_FOUND' | 'BAD_INPUT' | 'UNSUPPORTED' | 'LIMIT' | 'MISSING' | 'CORRUPT' | 'IO'
  */
 export async function openCheckpoint(path: string): Promise<Checkpoint> {

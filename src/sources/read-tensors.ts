@@ -53,6 +53,11 @@ export async function tensorsOf(
   )
 }
 
+/** True for the head of a file that may be a JSON object: it begins with a brace, and not with the length of a safetensors header, which has zeros. */
+export function isJson(head: Uint8Array): boolean {
+  return head[0] === OPEN_BRACE && !head.subarray(0, 8).includes(0)
+}
+
 /** The tensors of a safetensors file, which nothing else may be. @throws AssetError as {@link readTensors} does */
 export function openSafetensors(path: string): Promise<ReadonlyMap<string, TensorRef>> {
   return withSource(path, safetensorsOf)
