@@ -24,6 +24,11 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
 function openFile(path: string): Promise<Checkpoint> {
   return withSource(path, async (handle, file) => {
     const head = await headOf(handle, file)
+    if (isJson(head)) {
+      // Loaded only where it is needed, like the other readers.
+      const { openTfjs } = await import('./tfjs/read.js')
+      return openTfjs(path)
+    }
     if (head.toString('latin1', 0, MAGIC.length) !== MAGIC)
       return { folder: path, tensors: await tensorsOf(handle, file, head), copies: new Map() }
     const { openGguf } = await import('./gguf/open.js')

@@ -20,7 +20,7 @@ export const TOPOLOGY = 'model.json'
  */
 export async function openTfjs(path: string): Promise<Checkpoint> {
   const file = await sourceFileAt(path)
-  const model = parseJsonObject(await readSourceFile(file, LIMITS.json), path)
+  const model = parseJsonObject(await readSourceFile(path, LIMITS.json), path)
   const groups = readManifest(model.weightsManifest, path)
   checkShards(groups, path)
   const folder = await realFolder(path)
