@@ -18,6 +18,7 @@ export async function untie(
   for (const [alias, owner] of tiesOf(config, new Set(tensors.keys()))) {
     const [a, b] = [tensors.get(alias), tensors.get(owner)]
     if (!a || !b || a.dtype !== b.dtype || a.length !== b.length || a.shape.join() !== b.shape.join()) continue
+    if (a.packed?.type !== b.packed?.type || a.plus !== b.plus) continue
     if (await sameBytes(a, b, signal)) kept.delete(alias)
   }
   return kept

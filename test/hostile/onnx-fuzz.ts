@@ -3,9 +3,9 @@
 // anything else happen is kept where this is run, as found-SEED.onnx, and ends the run; the same seed and files find it again.
 import { readFileSync, realpathSync, writeFileSync } from 'node:fs'
 import { basename } from 'node:path'
+import { randomOf } from '../random.js'
 import { temporary } from '../sources/files.js'
 import { modelOpenedOrRefused, mutatedModel, writeBeside } from './onnx-mutations.js'
-import { randomOf } from './torch-mutations.js'
 
 const [seconds, first, ...paths] = process.argv.slice(2)
 const models = paths.filter((path) => !path.endsWith('.data')).map((path) => readFileSync(path))

@@ -6,7 +6,7 @@ import { parseGraph } from '../../src/graph/parse.js'
 import type { WeightRef } from '../../src/graph/weights.js'
 import { openCheckpoint } from '../../src/sources/open.js'
 import { stridedBytes } from '../../src/sources/strided.js'
-import type { Random } from './torch-mutations.js'
+import type { Random } from '../random.js'
 
 const EXTREMES = [0, 1, 0x7f, 0x80, 0xff]
 

@@ -4,9 +4,9 @@ import { describe, expect, it } from 'vitest'
 import { TensorProto_DataType as DataType } from '../../src/graph/generated/onnx_pb.js'
 import { serializeGraph } from '../../src/graph/parse.js'
 import { external, floats, holding, integers, modelOf, node, value } from '../graph/onnx.js'
+import { randomOf } from '../random.js'
 import { temporary } from '../sources/files.js'
 import { modelOpenedOrRefused, mutatedModel, writeBeside } from './onnx-mutations.js'
-import { randomOf } from './torch-mutations.js'
 
 const { FLOAT, BOOL } = DataType
 const numbers = (count: number) => Array.from({ length: count }, (_, i) => i)

@@ -1,5 +1,4 @@
-import type { FileHandle } from 'node:fs/promises'
-import { readExactly } from '../../core/read.js'
+import { type Readable, readExactly } from '../../core/read.js'
 
 const WINDOW = 256 * 1024
 
@@ -10,7 +9,7 @@ export class FileWindow {
   private length = 0
 
   constructor(
-    private readonly handle: FileHandle,
+    private readonly handle: Readable,
     private readonly what: string,
     private readonly size: number,
   ) {}

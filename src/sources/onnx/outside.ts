@@ -8,7 +8,8 @@ import { isSafePath } from '../../core/paths.js'
 import { openFile } from '../../core/read.js'
 import type { ExternalData } from '../../graph/external.js'
 import { quoted } from '../../graph/names.js'
-import { type SourceFile, sourceFile } from '../checkpoint.js'
+import { type SourceFile, sourceFile, sourceFileAt } from '../checkpoint.js'
+import { isMounted } from '../mounts.js'
 
 /**
  * The files beside a model that its tensors name. A location is a path inside the model's folder, and what is there must
@@ -38,6 +39,7 @@ export class OutsideFiles {
 
   private async open(location: string): Promise<SourceFile> {
     if (!isSafePath(location)) throw this.bad(`the external location ${quoted(location)} is no plain path inside its folder`)
+    if (isMounted(this.model)) return sourceFileAt(`${dirname(this.model)}/${location}`)
     const named = dirname(resolve(this.model))
     const [folder, path] = await Promise.all([real(named), real(join(named, location))])
     const cache = await trustedCache(folder)

@@ -1,13 +1,12 @@
 import { AssetError, reasonOf } from '../../core/errors.js'
 import { LIMITS } from '../../core/limits.js'
-import { withFile } from '../../core/read.js'
 import { declareElementTypes } from '../../graph/element-types.js'
 import { externalData } from '../../graph/external.js'
 import { TensorProto_DataLocation as DataLocation, type ModelProto, type TensorProto } from '../../graph/generated/onnx_pb.js'
 import { parseGraph, serializeGraph } from '../../graph/parse.js'
 import { checkGraph } from '../../graph/validate.js'
 import type { StateDict } from '../../graph/weights.js'
-import { type Checkpoint, type OwnGraph, type SourceFile, sourceFile } from '../checkpoint.js'
+import { type Checkpoint, type OwnGraph, type SourceFile, withSource } from '../checkpoint.js'
 import { readRun } from '../same-bytes.js'
 import { withoutDropout } from './dropout.js'
 import { hoist, isOutside } from './hoist.js'
@@ -23,8 +22,7 @@ import { type OnnxStateDict, stateDictOf } from './state-dict.js'
  * @throws AssetError 'BAD_INPUT' | 'UNSUPPORTED' for a tensor that no fragment can hold | 'LIMIT' | 'NOT_FOUND' | 'CORRUPT' | 'IO'
  */
 export async function openOnnx(path: string): Promise<Checkpoint> {
-  const { model, file, isInside } = await withFile(path, path, async (handle, facts) => {
-    const file = sourceFile(path, facts)
+  const { model, file, isInside } = await withSource(path, async (handle, file) => {
     const { bytes, isInside } = await readSkeleton(handle, file)
     return { model: parseGraph(bytes, 'anywhere'), file, isInside }
   })
@@ -76,7 +74,7 @@ async function checkSize(
 async function takeIn(tensor: TensorProto, file: SourceFile): Promise<void> {
   const { offset, length } = externalData(tensor)!
   tensor.rawData = new Uint8Array(length)
-  await withFile(file.path, file.path, (handle) => readRun(handle, { file, offset }, tensor.rawData, 0))
+  await withSource(file.path, (handle) => readRun(handle, { file, offset }, tensor.rawData, 0))
   tensor.dataLocation = DataLocation.DEFAULT
   tensor.externalData = []
 }

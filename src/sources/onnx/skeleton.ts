@@ -1,10 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import type { FileHandle } from 'node:fs/promises'
 import { create, type DescField, type DescMessage, toBinary } from '@bufbuild/protobuf'
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire'
 import { AssetError } from '../../core/errors.js'
 import { LIMITS } from '../../core/limits.js'
-import { readExactly } from '../../core/read.js'
+import { type Readable, readExactly } from '../../core/read.js'
 import {
   TensorProto_DataLocation as DataLocation,
   TensorProto_DataType as DataType,
@@ -43,7 +42,7 @@ export interface Skeleton {
  * graphs that nodes hold, and of others where it is more than a page. Data in lists of varints stays. Memory is bounded by LIMITS.graph.
  * @throws AssetError 'BAD_INPUT' | 'LIMIT' | 'CORRUPT' | 'IO'
  */
-export async function readSkeleton(handle: FileHandle, { path, size }: SourceFile): Promise<Skeleton> {
+export async function readSkeleton(handle: Readable, { path, size }: SourceFile): Promise<Skeleton> {
   if (size > PROTOBUF) throw bad(path, `it has ${size} bytes, an ONNX file has at most ${PROTOBUF}; keep its weights as external data`)
   // Nobody can know it when the file is written, so no location that the file names is one of these.
   const token = `inside-${randomBytes(16).toString('hex')}`
@@ -67,7 +66,7 @@ class Copier {
   private records = 0
 
   constructor(
-    private readonly handle: FileHandle,
+    private readonly handle: Readable,
     private readonly path: string,
     size: number,
     private readonly token: string,
