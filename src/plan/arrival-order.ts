@@ -1,5 +1,6 @@
 import type { GraphIndex } from '../graph/cut.js'
 import { liveGraph } from '../graph/live.js'
+import { readsOf } from '../graph/subgraphs.js'
 import type { FileRange } from '../store/arriving-asset.js'
 
 /**
@@ -10,13 +11,13 @@ export function arrivalOrder(whole: GraphIndex): FileRange[] {
   const index = liveGraph(whole)
   const vectors = new Map<string, FileRange>()
   const matrices = new Map<string, FileRange>()
-  for (const { opType, input } of index.nodes) {
-    for (const [at, name] of input.entries()) {
+  for (const node of index.nodes) {
+    for (const [at, name] of readsOf(node).entries()) {
       const weight = index.weights.get(name)
       if (!weight) continue
       const { location, offset, length } = weight.data
       const isVector = weight.tensor.dims.length < 2
-      if (!isVector && opType === 'Gather' && at === 0) continue
+      if (!isVector && node.opType === 'Gather' && at === 0) continue
       const list = isVector ? vectors : matrices
       if (!list.has(name)) list.set(name, { path: location, offset, length })
     }

@@ -1,6 +1,7 @@
 import { elementType, type GraphIndex } from '../graph/cut.js'
 import { TensorProto_DataType as DataType, type NodeProto } from '../graph/generated/onnx_pb.js'
 import { scaleOwners } from '../graph/scales.js'
+import { readsOf } from '../graph/subgraphs.js'
 
 /** Rows of a table picked by ids, read straight from the fragment: only the rows asked for. */
 export interface GatherStep {
@@ -67,7 +68,9 @@ export function planSteps(index: GraphIndex): (GatherStep | SegmentStep)[] {
       steps.push(rows)
       continue
     }
-    const needed = node.input.filter((name) => isMatrix(index, name)).map((name) => owners.get(name) ?? name)
+    const needed = readsOf(node)
+      .filter((name) => isMatrix(index, name))
+      .map((name) => owners.get(name) ?? name)
     if (needed.some((name) => !matrices.has(name)) && matrices.size > 0) close()
     for (const name of needed) matrices.add(name)
     for (const name of node.output) made.add(name)
@@ -108,9 +111,7 @@ function withBoundaries(index: GraphIndex, steps: readonly Cut[]): (GatherStep |
     }
     const { nodes } = step
     const made = new Set(nodes.flatMap(({ output }) => output))
-    const used = [...new Set(nodes.flatMap(({ input }) => input))].filter(
-      (name) => name !== '' && !made.has(name) && !index.constants.has(name),
-    )
+    const used = [...new Set(nodes.flatMap(readsOf))].filter((name) => name !== '' && !made.has(name) && !index.constants.has(name))
     const outputs = [...made].filter((name) => wanted.has(name))
     if (outputs.length === 0) continue
     const inputs = used.filter((name) => !index.weights.has(name))
