@@ -46,7 +46,8 @@ export interface FragmentResult {
 
 /**
  * Splits a checkpoint by module keys into an asset, into a store or a new folder: a Hugging Face folder (safetensors, else
- * `pytorch_model.bin`, single or sharded), or a single file of safetensors or of PyTorch (torch.save in both its formats,
+ * `pytorch_model.bin`, single or sharded), a TensorFlow.js model (its folder or model.json), a GGUF file, of which config and tokenizer
+ * are made, or a single file of safetensors or of PyTorch (torch.save in both its formats,
  * TorchScript), told apart by what is in it, which gives an asset of weights alone. Nothing in a pickle is ever run. The same weights give the same CID on every run and machine, in every `dtype`. Memory stays bounded:
  * tensors are streamed and converted in ranges, never loaded. A checkpoint of a family or variant that is not known is
  * stored without a graph; it can't be quantised, since nothing says what its weights are for.
@@ -101,11 +102,12 @@ export async function seal(folder: string, options: LongCall & { readonly name?:
   return summary(await sealFolder(folder, options))
 }
 
-function summary({ cid, files, whyNoGraph }: WrittenAsset): FragmentResult {
+function summary({ cid, files, whyNoGraph, notes = [] }: WrittenAsset): FragmentResult {
+  const said = [...(whyNoGraph !== undefined ? [`It has no graph, so it can't be run: ${whyNoGraph}`] : []), ...notes]
   return {
     cid: String(cid),
     files: files.length,
     bytes: files.reduce((sum, file) => sum + file.size, 0),
-    ...(whyNoGraph !== undefined && { note: `It has no graph, so it can't be run: ${whyNoGraph}` }),
+    ...(said.length > 0 && { note: said.join('. ') }),
   }
 }

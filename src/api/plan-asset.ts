@@ -1,3 +1,4 @@
+import { graphOf } from '../asset/manifest.js'
 import { parseBytes } from '../core/bytes.js'
 import { AssetError } from '../core/errors.js'
 import { LIMITS } from '../core/limits.js'
@@ -66,7 +67,7 @@ export interface PlanOptions {
 /** `plan` itself. */
 export async function planAsset(cidOrPath: string, options: PlanOptions): Promise<MemoryPlan> {
   await using asset = await openAsset(cidOrPath, async () => options.store ?? openStore())
-  const { main } = asset.manifest
+  const main = graphOf(asset.manifest, asset.where)
   if (!main)
     throw new AssetError('UNSUPPORTED', `Cannot plan ${asset.where}: it has no graph; "masset doctor" lists the families that are known`)
   const index = indexGraph(parseGraph(await asset.readFile(main, LIMITS.graph)))

@@ -21,6 +21,8 @@ export interface WrittenAsset {
   readonly nodes: readonly DagNode[]
   /** for people: why it has no graph, where that is so */
   readonly whyNoGraph?: string
+  /** for people: what else of the checkpoint is not in it, and why */
+  readonly notes?: readonly string[]
 }
 
 /** What {@link writeAsset} takes beside the plan. */
@@ -54,7 +56,7 @@ export async function writeAsset(plan: PlannedAsset, folder: string, options: Wr
 
 /** Writes the manifest over files that are in the folder already, and gives the asset that the folder now is. */
 export async function sealAsset(about: Omit<PlannedAsset, 'files'>, files: readonly HashedFile[], folder: string): Promise<WrittenAsset> {
-  const { kind, name, main, config, whyNoGraph } = about
+  const { kind, name, main, config, whyNoGraph, notes } = about
   const byPath = new Map(files.map(({ path, cid, size }) => [path, { path, cid, size }]))
   const manifest = {
     kind,
@@ -66,7 +68,7 @@ export async function sealAsset(about: Omit<PlannedAsset, 'files'>, files: reado
   const [written] = await writeFiles([plannedFile(MANIFEST, [{ bytes: encodeManifest(manifest) }])], (path) => join(folder, path))
   const all = [...files, written!]
   const { cid, nodes } = await folderDag(all)
-  return { cid, manifest, files: all, nodes, ...(whyNoGraph !== undefined && { whyNoGraph }) }
+  return { cid, manifest, files: all, nodes, ...(whyNoGraph !== undefined && { whyNoGraph }), ...(notes && { notes }) }
 }
 
 /**

@@ -2,6 +2,7 @@ import type { Stats } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { AssetError, ioError } from '../core/errors.js'
 import { type Readable, readWhole, withFile } from '../core/read.js'
+import type { PackedType } from './gguf/types.js'
 import { isMounted, mountedAt, mountedIn } from './mounts.js'
 import type { StoredTensor } from './safetensors.js'
 import type { Strided } from './strided.js'
@@ -61,8 +62,33 @@ export interface ByteSource {
   readonly strided?: Strided
 }
 
-/** A tensor of a checkpoint: nothing but where its bytes are; `length` is of the dense tensor, however its bytes lie. */
-export interface TensorRef extends StoredTensor, ByteSource {}
+/** A run of a file's bytes. */
+export interface SourceRun {
+  readonly file: SourceFile
+  readonly offset: number
+  readonly length: number
+}
+
+/** Weights that are packed into few bits. */
+export interface Packed {
+  readonly type: PackedType
+  /** true where rows and columns of the shape are the other way around in the file */
+  readonly turned?: boolean
+  /** true for a table whose rows are looked up */
+  readonly table?: boolean
+}
+
+/**
+ * A tensor of a checkpoint: nothing but where its bytes are; `length` is of the dense tensor, however its bytes lie. One
+ * that is `packed` is of float32, and what lies in the file, at `offset` or as `strided` says, is what stands for that.
+ */
+export interface TensorRef extends StoredTensor, ByteSource {
+  readonly packed?: Packed
+  /** what is to be added to each number of the file */
+  readonly plus?: number
+  /** the last of its bytes, where a file ends within it; such a tensor is neither strided nor packed */
+  readonly further?: readonly SourceRun[]
+}
 
 /** Somebody's published weights, opened but not loaded. */
 export interface Checkpoint {
@@ -71,4 +97,10 @@ export interface Checkpoint {
   readonly tensors: ReadonlyMap<string, TensorRef>
   /** relative path -> file, for the files that an asset copies byte for byte */
   readonly copies: ReadonlyMap<string, SourceFile>
+  /** files that the reader made out of what the checkpoint says in another form, by path */
+  readonly made?: ReadonlyMap<string, Uint8Array>
+  /** for people: what could not be taken over, and why */
+  readonly notes?: readonly string[]
+  /** of a checkpoint with a program that is no ONNX graph: which of the copies that is, if it is there, and why it can't be run */
+  readonly program?: { readonly path?: string; readonly problem: string }
 }
