@@ -1,7 +1,10 @@
 import type { Module, Value } from '../src/graph/build.js'
 import { linear } from '../src/graph/modules.js'
 import { badConfig, type ConfigReader } from './config.js'
-import { type GatedMlp, gatedMlp } from './gated-mlp.js'
+import type { Family, TensorPart } from './family.js'
+import { type GatedMlp, gatedMlp, NAMES } from './gated-mlp.js'
+
+type Names = NonNullable<GatedMlp['names']>
 
 /** The MLPs of a mixture: a router sends each token to a few of them. */
 export interface Experts {
@@ -14,7 +17,7 @@ export interface Experts {
   readonly normalised: boolean
   /** the module that holds router and experts; `mlp` when left out */
   readonly module?: string
-  readonly names?: GatedMlp['names']
+  readonly names?: Names
   /** layers that have experts, the others an MLP; all when left out */
   readonly isSparse?: (layer: number) => boolean
 }
@@ -77,4 +80,31 @@ function addExpert(expert: Module, mlp: GatedMlp, x: Value, { share, rows }: Rou
 function zeros(module: Module, like: Value): Value {
   const shape = module.op('Shape', [like], {}, { dtype: 'I64', dims: [like.dims?.length ?? 0] })
   return module.op('ConstantOfShape', [shape], {}, { dtype: 'F32', dims: like.dims })
+}
+
+// More than any model has, and few enough to be listed.
+const MOST_STACKED = 65536
+
+/**
+ * Experts as a live module of transformers 5 stacks them, `experts.gate_up_proj` (experts, 2 * inner, hidden) and
+ * `experts.down_proj` (experts, hidden, inner), or with gate and up apart, become those that published files have: a
+ * module for each, in `module`, where the router is too.
+ */
+export function stackedExperts(module = 'mlp', { gate, up, down }: Names = NAMES): NonNullable<Family['parts']> {
+  const held: Readonly<Record<string, readonly string[]>> = {
+    gate_up_proj: [gate, up],
+    gate_proj: [gate],
+    up_proj: [up],
+    down_proj: [down],
+  }
+  return (name, shape) => {
+    const [, layer, what] = /^(.*layers\.\d+\.)mlp\.(gate\.weight|experts\.\w+)$/.exec(name) ?? []
+    if (what === 'gate.weight' && module !== 'mlp') return [{ name: `${layer}${module}.${what}`, shape }]
+    const names = held[what?.replace('experts.', '') ?? '']
+    const [count, rows, width] = shape as [number, number, number]
+    if (!names || shape.length !== 3 || shape.includes(0) || count > MOST_STACKED || rows % names.length !== 0) return undefined
+    const expert = (n: number): TensorPart[] =>
+      names.map((name) => ({ name: `${layer}${module}.experts.${n}.${name}.weight`, shape: [rows / names.length, width] }))
+    return Array.from({ length: count }, (_, n) => expert(n)).flat()
+  }
 }

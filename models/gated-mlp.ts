@@ -14,7 +14,8 @@ export interface GatedMlp {
   readonly names?: { readonly gate: string; readonly up: string; readonly down: string }
 }
 
-const NAMES = { gate: 'gate_proj', up: 'up_proj', down: 'down_proj' }
+/** What the products are called in most families. */
+export const NAMES = { gate: 'gate_proj', up: 'up_proj', down: 'down_proj' }
 
 /** x (..., hidden) -> the same: down_proj(act(gate_proj(x)) * up_proj(x)). */
 export function gatedMlp(module: Module, mlp: GatedMlp, x: Value): Value {

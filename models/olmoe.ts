@@ -1,9 +1,9 @@
 import { decoderFamily } from './decoder.js'
 import { headDimOf, kvHeadsOf } from './decoder-traits.js'
-import { expertsOf } from './experts.js'
+import { expertsOf, stackedExperts } from './experts.js'
+import type { Family } from './family.js'
 
-/** OLMoE: experts in every layer, a norm over all queries and one over all keys. */
-export const olmoe = decoderFamily('olmoe', (config) => ({
+const family = decoderFamily('olmoe', (config) => ({
   qkvBias: config.flag('attention_bias', false),
   outputBias: config.flag('attention_bias', false),
   wholeNorm: true,
@@ -17,3 +17,6 @@ export const olmoe = decoderFamily('olmoe', (config) => ({
     normalised: config.flag('norm_topk_prob', false),
   },
 }))
+
+/** OLMoE: experts in every layer, a norm over all queries and one over all keys. */
+export const olmoe: Family = { ...family, parts: stackedExperts() }

@@ -1,10 +1,10 @@
 import type { ConfigReader } from './config.js'
 import { decoderFamily } from './decoder.js'
 import { headDimOf, kvHeadsOf } from './decoder-traits.js'
-import { expertsOf } from './experts.js'
+import { expertsOf, stackedExperts } from './experts.js'
+import type { Family } from './family.js'
 
-/** Qwen3 with experts, in some of its layers or in all. */
-export const qwen3Moe = decoderFamily('qwen3_moe', (config) => ({
+const family = decoderFamily('qwen3_moe', (config) => ({
   qkvBias: config.flag('attention_bias', false),
   outputBias: config.flag('attention_bias', false),
   headNorm: true,
@@ -18,6 +18,9 @@ export const qwen3Moe = decoderFamily('qwen3_moe', (config) => ({
     isSparse: sparseLayers(config),
   },
 }))
+
+/** Qwen3 with experts, in some of its layers or in all. */
+export const qwen3Moe: Family = { ...family, parts: stackedExperts() }
 
 /** The window of all layers; none unless `use_sliding_window`. */
 function windowOf(config: ConfigReader): () => number | undefined {

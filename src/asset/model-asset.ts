@@ -14,6 +14,7 @@ import { programOf, type ReadText, readConfig } from './model-graph.js'
 import { moduleTree } from './module-tree.js'
 import { type Part, type PlannedFile, plannedFile, wholeFile } from './pieces.js'
 import { untie } from './ties.js'
+import { unstack } from './unstack.js'
 
 /** What {@link planModelAsset} takes beside the checkpoint. */
 export interface PlanOptions {
@@ -49,7 +50,7 @@ export async function planModelAsset(checkpoint: Checkpoint, options: PlanOption
     return file && { bytes: await readSmallFile(file.path, LIMITS.json), what: file.path }
   }
   const config = await readConfig(read)
-  const sources = await untie(config, checkpoint.tensors, options.signal)
+  const sources = await untie(config, unstack(config, checkpoint.tensors), options.signal)
   const { dtype } = options
   const tensors = planTensors(sources, dtype, isQuantised(dtype) ? await rolesOf(checkpoint, config, read, sources) : undefined)
   const { files, weights } = planFragments(tensors)
