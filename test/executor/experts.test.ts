@@ -1,11 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { fragment, loadModel, type Model, plan } from '../../src/api/index.js'
+import { fragment, inspect, loadModel, type Model, plan } from '../../src/api/index.js'
 import { TINY_MIXTURES } from '../models/tiny.js'
 import { sharedModel } from '../shared.js'
 import { temporary } from '../sources/files.js'
 import { golden, idTensor, worstDifference } from './assets.js'
 import { choiceOf, ENGINES } from './engines.js'
 import { ReadCount, type Routes, routesOf } from './routes.js'
+import { stockLogits } from './stock.js'
 
 const runtime = await import('onnxruntime-node').catch(() => undefined)
 const SHARES = [1, 0.6, 0.3, 0]
@@ -113,4 +114,21 @@ describe.runIf(runtime && sharedModel('tiny-mixtral')).each(CASES)('the experts 
       expect(after.bytesRead - before.bytesRead).toBe(weightBytes - expertBytes + bytesOf(layers!) + row)
     })
   })
+
+  it.each(['q8', 'q4'] as const)(
+    'of %s give what stock ONNX Runtime makes of them, within the least memory; the router stays as it was',
+    async (dtype) => {
+      const out = `${place.path}/${dtype}`
+      await fragment(sharedModel(name)!, { out, dtype })
+      const { modules } = await inspect(out)
+      const dtypesOf = (end: RegExp) => [...new Set(modules.filter(({ key }) => end.test(key)).flatMap(({ dtypes }) => dtypes))].sort()
+      expect(dtypesOf(/(mlp|moe)\.gate$/)).toEqual([name === 'tiny-qwen3-moe' ? 'BF16' : 'F32'])
+      expect(dtypesOf(/experts\.\d+\.(gate_proj|w1)$/)).toEqual(dtype === 'q8' ? ['F16', 'I8'] : ['F16', 'U8'])
+      const { minimum: memory } = await plan(out, { engine })
+      await using model = await loadModel(out, { engine, memory })
+      const { logits } = await model.run({ input_ids: idTensor(golds.input_ids) })
+      expect(worstDifference(logits!.data as Float32Array, (await stockLogits(out, golds.input_ids))!)).toBeLessThan(1e-3)
+      expect((await model.stats()).expertBytesRead).toBeGreaterThan(0)
+    },
+  )
 })
