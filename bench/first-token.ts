@@ -12,19 +12,19 @@ import type { FirstToken } from './first-token-child.js'
 import { note, type Round, report, round, summary } from './measure.js'
 import { withFolder, writeLlama } from './synthetic.js'
 
-const ROUNDS = { native: 5, onnx: 1 } as const
-type Engine = keyof typeof ROUNDS
-// Untied models that take some seconds to come over each line.
+const ROUNDS = 5
+const ENGINES = ['native', 'onnx'] as const
+// Untied models that take 8 to 16 seconds to come over each line.
 const LINES = [
-  { megabytes: 50, layers: 1 },
-  { megabytes: 200, layers: 5 },
+  { megabytes: 50, layers: 5 },
+  { megabytes: 200, layers: 13 },
 ]
 // Each of these rows of the embedding, 4 KiB long, is in a leaf of its own.
 const IDS = [1, 20_000, 40_000]
 const LEAF = 2 ** 20
 const [CHILD, THROTTLE] = ['./first-token-child.js', './throttle-child.js'].map((name) => fileURLToPath(new URL(name, import.meta.url)))
 
-await withFolder(6e9, async (folder) => {
+await withFolder(12e9, async (folder) => {
   const store = await openStore(join(folder, 'store'))
 
   async function child<T>(...args: readonly string[]): Promise<T> {
@@ -47,27 +47,30 @@ await withFolder(6e9, async (folder) => {
     return { needed: total - size + IDS.length * LEAF, total }
   }
 
-  async function measure(cid: string, server: string, engine: Engine, megabytes: number): Promise<Round> {
+  /** A round of a line: a download, and each engine's first token without and with the model. */
+  async function measure(cid: string, server: string, megabytes: number): Promise<Record<(typeof ENGINES)[number], Round>> {
     const { needed } = await bytesOf(cid)
     await using line = startAsked(process.execPath, [THROTTLE!, new URL(server).port, String(megabytes * 1e6)])
-    const passed = async () => JSON.parse(await line.ask('')) as { url: string; bytes: number }
-    const { url } = await passed()
-    const warm = await child<FirstToken>('load', store.path, cid, engine, IDS.join())
+    const { url } = JSON.parse(await line.ask('')) as { url: string }
     const download = await child<{ seconds: number }>('download', `${url}/ipfs/${cid}?format=car`, String(needed))
-    const home = await mkdtemp(join(folder, 'new-'))
-    const cold = await child<FirstToken>('load', home, cid, engine, IDS.join(), `gateway:${url}`)
-    await rm(home, { recursive: true })
-    if (cold.tokenId !== warm.tokenId) throw new Error('the first token is another')
-    return {
-      ofBound: cold.seconds / Math.max(download.seconds, warm.seconds),
-      firstTokenSeconds: cold.seconds,
-      loadSeconds: cold.loadSeconds,
-      downloadSeconds: download.seconds,
-      downloadMBs: needed / 1e6 / download.seconds,
-      warmSeconds: warm.seconds,
-      fetchedMB: cold.fetchedBytes / 1e6,
-      fetchedOfNeeded: cold.fetchedBytes / needed,
+    const first = async (engine: (typeof ENGINES)[number]): Promise<Round> => {
+      const warm = await child<FirstToken>('load', store.path, cid, engine, IDS.join())
+      const home = await mkdtemp(join(folder, 'new-'))
+      const cold = await child<FirstToken>('load', home, cid, engine, IDS.join(), `gateway:${url}`)
+      await rm(home, { recursive: true })
+      if (cold.tokenId !== warm.tokenId) throw new Error('the first token is another')
+      return {
+        ofBound: cold.seconds / Math.max(download.seconds, warm.seconds),
+        firstTokenSeconds: cold.seconds,
+        loadSeconds: cold.loadSeconds,
+        downloadSeconds: download.seconds,
+        downloadMBs: needed / 1e6 / download.seconds,
+        warmSeconds: warm.seconds,
+        fetchedMB: cold.fetchedBytes / 1e6,
+        fetchedOfNeeded: cold.fetchedBytes / needed,
+      }
     }
+    return { native: await first('native'), onnx: await first('onnx') }
   }
 
   const models = new Map<number, string>()
@@ -78,13 +81,13 @@ await withFolder(6e9, async (folder) => {
     for (const { megabytes, layers } of LINES) {
       const cid = models.get(layers)!
       const { needed, total } = await bytesOf(cid)
-      const figures: Record<string, unknown> = { assetMB: round(total / 1e6), neededMB: round(needed / 1e6) }
-      for (const engine of ['native', 'onnx'] as const) {
-        const rounds: Round[] = []
-        while (rounds.length < ROUNDS[engine]) rounds.push(await measure(cid, server, engine, megabytes))
-        figures[engine] = summary(rounds)
+      const rounds: Awaited<ReturnType<typeof measure>>[] = []
+      for (let at = 0; at < ROUNDS; at++) {
+        rounds.push(await measure(cid, server, megabytes))
+        note(`first-token: ${name} ${megabytes} MB/s ${JSON.stringify(rounds.at(-1))}`)
       }
-      lines[`${megabytes} MB/s`] = figures
+      const figures = Object.fromEntries(ENGINES.map((engine) => [engine, summary(rounds.map((round) => round[engine]))]))
+      lines[`${megabytes} MB/s`] = { assetMB: round(total / 1e6), neededMB: round(needed / 1e6), ...figures }
     }
     report('first-token', { from: name, ...lines }, `first-token-${name}`)
   }

@@ -28,15 +28,15 @@ export function decoderInputs(root: Module): DecoderInputs {
 
 /** Which key each query may see, BOOL (batch, 1, sequence, total_sequence), once for all layers of a kind. */
 export class CausalMask {
-  private readonly keys: Value // (1, total)
-  private readonly queries: Value // (sequence, 1): where each query stands among the keys
+  readonly keys: Value // (1, total)
+  readonly queries: Value // (sequence, 1): where each query stands among the keys
   private readonly present: Value // (batch, 1, 1, total)
   private readonly made = new Map<number | undefined, Value>()
 
   /** `ids` (batch, sequence) are the last of the tokens that `mask` (batch, total_sequence) speaks of: 1 for a token, 0 for padding. */
   constructor(
     private readonly module: Module,
-    { ids, mask }: DecoderInputs,
+    { ids, mask }: Pick<DecoderInputs, 'ids' | 'mask'>,
   ) {
     const total = module.op('Shape', [mask], { start: 1n, end: 2n }, { dims: [1] })
     const sequence = module.op('Shape', [ids], { start: 1n, end: 2n }, { dims: [1] })
@@ -75,7 +75,8 @@ export class CausalMask {
 
 /**
  * Attention of decoder layer `index` over its cache; q (batch, sequence, heads * head_dim), k and v (batch, sequence,
- * kv_heads * head_dim) -> (batch, sequence, heads * head_dim). Adds the graph's inputs and outputs of this layer's cache.
+ * kv_heads * head_dim) -> (batch, sequence, heads * head_dim); the mask says what is seen, or is added to the scores. Adds the
+ * graph's inputs and outputs of this layer's cache.
  */
 export function cachedAttention(
   module: Module,
@@ -96,7 +97,10 @@ export function cachedAttention(
   return y!
 }
 
-/** Attention without a cache: q, k, v (batch, sequence, hidden) -> (batch, sequence, hidden), mask BOOL (batch, 1, sequence, sequence), or undefined where all see all. */
+/**
+ * Attention without a cache: q (batch, queries, hidden), k and v (batch, keys, hidden) -> (batch, queries, hidden). The mask says what
+ * is seen, BOOL (batch, 1, queries, keys), or is added to the scores, F32 (batch, heads, queries, keys); undefined where all see all.
+ */
 export function attention(module: Module, q: Value, k: Value, v: Value, mask: Value | undefined, sizes: Heads): Value {
   return module.op('Attention', mask ? [q, k, v, mask] : [q, k, v], attentionAttributes(sizes))
 }

@@ -57,14 +57,23 @@ export function learnedPositions(positions: Module, ids: Value, rows: number, hi
   return embedding(positions, places, rows, hidden)
 }
 
+/** Which tokens are real, BOOL (batch, 1, 1, keys), from the mask I64 (batch, keys). */
+export function realKeys(module: Module, mask: Value): Value {
+  const real = module.cast(mask, 'BOOL')
+  return module.op('Unsqueeze', [real, module.integers(1, 2)], {}, { dims: ['batch', 1, 1, mask.dims![1]!] })
+}
+
 /** Which token each token sees, BOOL (batch, 1, sequence, sequence): the real ones, from the mask I64 (batch, sequence). */
 export function paddingMask(module: Module, mask: Value): Value {
-  const real = module.cast(mask, 'BOOL')
-  const keys = module.op('Unsqueeze', [real, module.integers(1, 2)], {}, { dims: ['batch', 1, 1, 'sequence'] })
-  const length = module.op('Shape', [mask], { start: 1n, end: 2n }, { dims: [1] })
+  return writtenOut(module, realKeys(module, mask), mask)
+}
+
+/** `keys` BOOL (batch, 1, 1, keys) once for each of the `queries` (batch, queries): (batch, 1, queries, keys). */
+export function writtenOut(module: Module, keys: Value, queries: Value): Value {
+  const length = module.op('Shape', [queries], { start: 1n, end: 2n }, { dims: [1] })
   // Attention of opset 23 does not broadcast the rows of a mask in ONNX Runtime, so they are written out, once for all layers.
   const shape = module.op('Concat', [module.integers(1, 1), length, module.integers(1)], { axis: 0n }, { dims: [4] })
-  return module.op('Expand', [keys, shape], {}, { dims: ['batch', 1, 'sequence', 'sequence'] })
+  return module.op('Expand', [keys, shape], {}, { dims: ['batch', 1, queries.dims![1]!, keys.dims![3]!] })
 }
 
 /** x (batch, sequence, hidden) -> the same; `name` is that of the value that it gives, where norms come last. */

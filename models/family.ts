@@ -24,12 +24,15 @@ export interface TensorPart {
  * `present.N.key|value` (batch, kv_heads, total_sequence, head_dim).
  * A text encoder's has `input_ids`, `attention_mask` and, where the family has kinds of tokens, `token_type_ids`, all I64 (batch,
  * sequence); its outputs are `last_hidden_state` F32 (batch, sequence, hidden) and `sentence_embedding` F32 (batch, width).
+ * An encoder-decoder's has `input_ids` and `attention_mask` (batch, encoder_sequence) for its encoder, `decoder_input_ids` (batch,
+ * sequence), `decoder_attention_mask` (batch, total_sequence) and the caches of a decoder for its decoder; its outputs are those of a decoder
+ * and `encoder_last_hidden_state` F32 (batch, encoder_sequence, hidden).
  * What an image encoder has is said where it is made.
  */
 export interface Family {
   /** values of `model_type` in config.json */
   readonly modelTypes: readonly string[]
-  readonly task: 'decoder' | 'encoder'
+  readonly task: 'decoder' | 'encoder' | 'encoder-decoder'
   /**
    * Tensors that are one tensor in this model (alias -> owner), of those names that a checkpoint has or may leave out.
    * The owner is always one of `names`.

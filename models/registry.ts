@@ -19,6 +19,7 @@ import { qwen3 } from './qwen3.js'
 import { qwen3Moe } from './qwen3-moe.js'
 import { roberta } from './roberta.js'
 import { smollm3 } from './smollm3.js'
+import { t5 } from './t5.js'
 import { vit } from './vit.js'
 
 // A new family is one file and one entry here.
@@ -39,6 +40,7 @@ const FAMILIES: readonly Family[] = [
   qwen3Moe,
   roberta,
   smollm3,
+  t5,
   vit,
 ]
 

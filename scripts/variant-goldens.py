@@ -57,7 +57,8 @@ for variant in json.loads(variants):
         if 'generate' in variant:
             ids = feeds['input_ids'][:1]
             made = model.generate(ids, max_new_tokens=variant['generate'], do_sample=False, eos_token_id=None, pad_token_id=0)
-            golden['greedy'] = made[0, ids.shape[1]:].tolist()
+            # a decoder with an encoder begins with a token of its own
+            golden['greedy'] = made[0, 1 if config.is_encoder_decoder else ids.shape[1]:].tolist()
     path = os.path.join(folder, variant['name'])
     model.save_pretrained(path)
     if variant.get('live'):

@@ -4,8 +4,10 @@ import { LIMITS } from '../core/limits.js'
 import type { EngineChoice } from '../engines/choice.js'
 import { divide } from '../engines/native/choose.js'
 import type { Division } from '../engines/native/divide.js'
+import { engineOf, type PlannedHalf, planHalves } from '../engines/native/halves.js'
 import { needsOf, planProgram, segmentNeeds } from '../engines/native/spec.js'
 import { type GraphIndex, indexGraph } from '../graph/cut.js'
+import { halvesOf } from '../graph/halves.js'
 import { parseGraph } from '../graph/parse.js'
 import { cacheBounds } from '../plan/cache.js'
 import { type ResidencyPlan, residencyBounds } from '../plan/pinned.js'
@@ -74,13 +76,13 @@ export async function planAsset(cidOrPath: string, options: PlanOptions): Promis
   const index = indexGraph(parseGraph(await asset.readFile(main, LIMITS.graph)))
   const tokenizer = options.tokenizer === false ? 0 : tokenizerBytes(asset.manifest.files.get('tokenizer.json')?.size ?? 0)
   const budgetOf = (total: number) => (options.memory === undefined ? total + tokenizer : parseBytes(options.memory, 'memory'))
-  const division = divide(index, options.engine ?? 'auto')
-  const memory = await besideTokenizer(tokenizer, budgetOf, (budgetOf) => memoryOf(index, division, budgetOf))
+  const { segments, memoryWithin } = dividedAsRun(index, options.engine ?? 'auto')
+  const memory = await besideTokenizer(tokenizer, budgetOf, memoryWithin)
   const disk = await diskSpeed([...asset.manifest.files.values()].map((file) => ({ path: asset.pathOf(file), size: file.size })))
   const { bytesPerToken, expertBytes, expertCacheBytes } = memory
   return {
     cid: asset.cid,
-    segments: segmentsOf(index, division),
+    segments,
     ...memory,
     budget: memory.budget + tokenizer,
     minimum: memory.minimum + tokenizer,
@@ -92,6 +94,45 @@ export async function planAsset(cidOrPath: string, options: PlanOptions): Promis
 }
 
 type Memory = Omit<MemoryPlan, 'cid' | 'segments' | 'tokenizerBytes' | 'diskBytesPerSecond' | 'diskIsDirect' | 'tokensPerSecond'>
+
+interface Divided {
+  readonly segments: readonly PlannedSegment[]
+  memoryWithin(budgetOf: (total: number) => number): Memory
+}
+
+function dividedAsRun(index: GraphIndex, engine: EngineChoice): Divided {
+  const halves = halvesOf(index)
+  if (!halves) {
+    const division = divide(index, engine)
+    return { segments: segmentsOf(index, division), memoryWithin: (budgetOf) => memoryOf(index, division, budgetOf) }
+  }
+  const all = Object.values(planHalves(halves, engine, (total) => total))
+  return {
+    segments: all.flatMap(({ index, division }) => segmentsOf(index, division)),
+    memoryWithin: (budgetOf) => memoryOfHalves(planHalves(halves, engine, budgetOf)),
+  }
+}
+
+/** The encoder is no part of a token: what it reads, it reads once for a generation. */
+function memoryOfHalves({ encoder, decoder }: ReturnType<typeof planHalves>): Memory {
+  const memory = ({ index, division, budget }: PlannedHalf) => memoryOf(index, division, () => budget)
+  const [first, second] = [memory(encoder), memory(decoder)]
+  const sum = (key: 'weightBytes' | 'budget' | 'minimum' | 'pinnedBytes' | 'expertBytes' | 'expertCacheBytes') => first[key] + second[key]
+  const streamed = new Set([...first.streamed, ...second.streamed])
+  const pinned = new Set([...first.pinned, ...second.pinned].filter((name) => !streamed.has(name)))
+  return {
+    engine: engineOf([encoder.division, decoder.division]),
+    weightBytes: sum('weightBytes'),
+    budget: sum('budget'),
+    minimum: sum('minimum'),
+    pinnedBytes: sum('pinnedBytes'),
+    bytesPerToken: second.bytesPerToken,
+    expertBytes: sum('expertBytes'),
+    expertCacheBytes: sum('expertCacheBytes'),
+    pinned: [...pinned],
+    streamed: [...streamed],
+  }
+}
 
 function segmentsOf(index: GraphIndex, { segments, program }: Division): PlannedSegment[] {
   let at = 0

@@ -1,6 +1,7 @@
 import { Tensor } from 'onnxruntime-common'
 import { AssetError } from '../core/errors.js'
 import { elementType, type GraphIndex } from '../graph/cut.js'
+import { DECODER_IDS } from '../graph/halves.js'
 import { quoted, shown } from '../graph/names.js'
 import { tensorOver, tensorType } from './tensors.js'
 
@@ -20,8 +21,10 @@ export function completeFeeds(index: GraphIndex, given: ReadonlyMap<string, Tens
   }
   checkTogether(index, given)
   const feeds: Values = new Map(given)
-  const ids = feeds.get('input_ids')
-  if (names.has('input_ids') && ids) fillIn(index, names, feeds, ids, past)
+  const tokens = tokensOf(index)
+  if (tokens === DECODER_IDS) fillMask(names, feeds, 'input_ids', 'attention_mask', 0)
+  fillMask(names, feeds, tokens, tokens === DECODER_IDS ? 'decoder_attention_mask' : 'attention_mask', past)
+  fillIn(index, names, feeds, feeds.get(tokens), past)
   for (const name of names) if (!feeds.has(name)) throw bad(`the input ${shown(name)} is missing`)
   checkTogether(index, feeds)
   return feeds
@@ -33,17 +36,29 @@ function pastOf(given: ReadonlyMap<string, Tensor>): number {
   return key && key.size > 0 ? (key.dims[2] ?? 0) : 0
 }
 
-/** Adds what follows from the ids (batch, sequence) and the inputs given. */
-function fillIn(index: GraphIndex, names: ReadonlySet<string>, feeds: Values, ids: Tensor, past: number): void {
-  if (ids.dims.length !== 2 || ids.size === 0) throw bad(`input_ids has the shape [${ids.dims}]; give (batch, sequence), neither empty`)
+/** What the tokens are called that a cache of keys and values is of. */
+export function tokensOf({ inputs }: GraphIndex): string {
+  return inputs.some(({ name }) => name === DECODER_IDS) ? DECODER_IDS : 'input_ids'
+}
+
+/** Checks some ids (batch, sequence) and the mask that goes with them, or adds one of ones. */
+function fillMask(names: ReadonlySet<string>, feeds: Values, of: string, name: string, past: number): void {
+  const [ids, mask] = [feeds.get(of), feeds.get(name)]
+  if (!ids || !names.has(of)) return
+  if (ids.dims.length !== 2 || ids.size === 0) throw bad(`${of} has the shape [${ids.dims}]; give (batch, sequence), neither empty`)
   const [batch, sequence] = ids.dims as [number, number]
-  const lacks = (name: string) => names.has(name) && !feeds.has(name)
-  const mask = feeds.get('attention_mask')
   if (mask?.dims.length === 2 && (mask.dims[0] !== batch || mask.dims[1] !== past + sequence))
     throw bad(
-      `the input attention_mask has the shape [${mask.dims}], expected [${batch},${past + sequence}]: a column for each token, those in the cache too`,
+      `the input ${name} has the shape [${mask.dims}], expected [${batch},${past + sequence}]: a column for each token, those in the cache too`,
     )
-  if (lacks('attention_mask')) feeds.set('attention_mask', filled(batch, past + sequence, 1n))
+  if (names.has(name) && !mask) feeds.set(name, filled(batch, past + sequence, 1n))
+}
+
+/** Adds what else follows from the ids (batch, sequence) and the inputs given. */
+function fillIn(index: GraphIndex, names: ReadonlySet<string>, feeds: Values, ids: Tensor | undefined, past: number): void {
+  if (!ids) return
+  const [batch, sequence] = ids.dims as [number, number]
+  const lacks = (name: string) => names.has(name) && !feeds.has(name)
   if (lacks('token_type_ids')) feeds.set('token_type_ids', filled(batch, sequence, 0n))
   if (lacks('position_ids')) feeds.set('position_ids', positions(feeds.get('attention_mask'), batch, past + sequence, sequence))
   for (const name of names) if (name.startsWith('past_key_values.') && lacks(name)) feeds.set(name, emptyCache(index, name, batch))

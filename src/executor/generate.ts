@@ -64,13 +64,15 @@ export async function* generate(
   const { maxTokens, eos, stops, sampler, chunk } = settings(files, options)
   if (stops.length > 0 && !files.tokenizer)
     throw new AssetError('MISSING', `Cannot look for stop texts: ${model.asset.where} has no tokenizer.json or was loaded without it`)
-  const room = positive(files.config, 'max_position_embeddings') ?? positive(files.config, 'n_positions') ?? Number.POSITIVE_INFINITY
+  const room = roomOf(files.config)
   if (ids.length >= room)
     throw new AssetError('BAD_INPUT', `Cannot generate: the prompt has ${ids.length} tokens, the model's context ${room}; shorten it`)
-  const stream = files.tokenizer && new TextStream(files.tokenizer, ids)
-  const stopper = new StopTexts(stops)
-  const change = turnChange(new ConfigReader(files.config)) ?? Number.POSITIVE_INFINITY
   let session = model.session()
+  // What a model with an encoder is asked is no part of what it writes.
+  const first = session.encode ? [decoderStart(files)] : ids
+  const stream = files.tokenizer && new TextStream(files.tokenizer, first)
+  const stopper = new StopTexts(stops)
+  const change = session.encode ? Number.POSITIVE_INFINITY : (turnChange(new ConfigReader(files.config)) ?? Number.POSITIVE_INFINITY)
   let bytes = 0
   const count = (now: number) => {
     onBytes(now - bytes)
@@ -83,9 +85,10 @@ export async function* generate(
     return result
   }
   try {
-    const all = [...ids]
-    let pending = ids
-    for (let made = 0; made < maxTokens && ids.length + made < room; made++) {
+    if (maxTokens > 0 && session.encode) await after(session.encode(ids, { signal }))
+    const all = [...first]
+    let pending = first
+    for (let made = 0; made < maxTokens && all.length < room; made++) {
       // Beyond this length all tokens are turned in another way: what is cached counts no more, and one pass has to see them all.
       const isAnew = all.length > change && all.length - pending.length <= change
       if (isAnew) {
@@ -98,7 +101,7 @@ export async function* generate(
       const tokenId = sampler(await after(session.pass(pending.slice(at), { signal })))
       if (eos.has(tokenId)) break
       const text = stopper.push(stream?.push(tokenId) ?? '')
-      const ends = stopper.stopped || made + 1 === maxTokens || ids.length + made + 1 >= room
+      const ends = stopper.stopped || made + 1 === maxTokens || all.length + 1 >= room
       yield { tokenId, text: ends ? text + (stopper.stopped ? '' : stopper.push(stream?.end() ?? '') + stopper.end()) : text }
       if (stopper.stopped) return
       pending = [tokenId]
@@ -108,6 +111,26 @@ export async function* generate(
     session.free()
     count(0)
   }
+}
+
+/** Positions that a model has. @throws AssetError 'BAD_INPUT' */
+function roomOf(config: Json): number {
+  // T5 knows positions by their distance; its n_positions is what it was trained on.
+  if (config.model_type === 't5') return Number.POSITIVE_INFINITY
+  return positive(config, 'max_position_embeddings') ?? positive(config, 'n_positions') ?? Number.POSITIVE_INFINITY
+}
+
+/** The token that a decoder begins with. @throws AssetError 'BAD_INPUT' where the model's files give none */
+function decoderStart({ config, generation }: TextFiles): number {
+  const keys = ['decoder_start_token_id', 'bos_token_id', 'pad_token_id']
+  const start = keys.flatMap((key) => [generation[key] ?? config[key] ?? []].flat())[0]
+  const vocabulary = positive(config, 'vocab_size') ?? Number.MAX_SAFE_INTEGER
+  if (!Number.isSafeInteger(start) || (start as number) < 0 || (start as number) >= vocabulary)
+    throw new AssetError(
+      'BAD_INPUT',
+      `Cannot generate: decoder_start_token_id is ${JSON.stringify(start) ?? 'missing'}, not a token id; mend generation_config.json`,
+    )
+  return start as number
 }
 
 function promptIds(model: LoadedModel, { tokenizer, config }: TextFiles, prompt: Prompt): number[] {

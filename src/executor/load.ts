@@ -4,13 +4,15 @@ import { AssetError } from '../core/errors.js'
 import { LIMITS } from '../core/limits.js'
 import { divide } from '../engines/native/choose.js'
 import { OnnxEngine } from '../engines/onnx.js'
-import { indexGraph } from '../graph/cut.js'
+import { type GraphIndex, indexGraph } from '../graph/cut.js'
+import { halvesOf } from '../graph/halves.js'
 import { parseGraph } from '../graph/parse.js'
 import { arrivalOrder } from '../plan/arrival-order.js'
 import { besideTokenizer } from '../plan/too-small.js'
 import { Residency } from '../residency/residency.js'
 import { stateDictOf } from '../store/fragment-headers.js'
 import type { OpenAsset } from '../store/open-asset.js'
+import { EncoderDecoderModel } from './encoder-decoder.js'
 import type { LoadedModel } from './loaded-model.js'
 import { NativeModel } from './native-model.js'
 import { PassQueue } from './pass-queue.js'
@@ -34,21 +36,27 @@ export class Loader {
     // What is mapped has no budget: all of it is planned as if it stayed, and the system decides what does.
     const tokenizer = map ? 0 : (settings.tokenizerBytes ?? 0)
     const budgetOf = (total: number) => (map ? total : memory === 'auto' ? automatic(total + tokenizer) : memory)
-    const division = divide(index, settings.engine)
-    const { segments, program } = division
-    const native = segments.length === 1 ? program : undefined
-    if (map && !native)
+    const load = this.engineFor(asset, index, settings)
+    return whileArriving(asset.arriving, settings.signal, () => besideTokenizer(tokenizer, budgetOf, load), true)
+  }
+
+  /** What computes a graph, to be loaded within a budget. @throws AssetError 'UNSUPPORTED' | 'MISSING' */
+  private engineFor(asset: OpenAsset, index: GraphIndex, settings: LoadSettings): (budgetOf: BudgetOf) => Promise<LoadedModel> {
+    const halves = halvesOf(index)
+    const division = halves ? undefined : divide(index, settings.engine)
+    const native = division?.segments.length === 1 ? division.program : undefined
+    if (settings.map && !native)
       throw new AssetError(
         'UNSUPPORTED',
-        `Cannot map the weights of ${asset.where}: only the native engine can, and it doesn't run all of this model; load it without map`,
+        `Cannot map the weights of ${asset.where}: only the native engine can, and it doesn't run all of this model as one; load it without map`,
       )
-    const load = (budgetOf: (total: number) => number) =>
-      native
-        ? NativeModel.load(asset, index, native, budgetOf, settings)
-        : StepModel.load(asset, index, division, this.onnx, budgetOf, settings)
-    return whileArriving(asset.arriving, settings.signal, () => besideTokenizer<LoadedModel>(tokenizer, budgetOf, load), true)
+    if (halves) return (budgetOf) => EncoderDecoderModel.load(asset, index, halves, this.onnx, budgetOf, settings)
+    if (native) return (budgetOf) => NativeModel.load(asset, index, native, budgetOf, settings)
+    return (budgetOf) => StepModel.load(asset, index, division!, this.onnx, budgetOf, settings)
   }
 }
+
+type BudgetOf = (total: number) => number
 
 /** Three fifths of the free memory, at most what is needed. */
 function automatic(needed: number): number {

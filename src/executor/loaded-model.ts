@@ -14,6 +14,8 @@ export interface PassOptions {
 export interface Session {
   /** bytes that it takes */
   readonly bytes: number
+  /** only where the model has an encoder, and before anything else: what the encoder reads, while tokens of the decoder follow */
+  encode?(ids: readonly number[], options: PassOptions): Promise<void>
   /** takes in `ids` after what was there before, when nobody needs their logits */
   extend(ids: readonly number[], options: PassOptions): Promise<void>
   /**

@@ -13,7 +13,7 @@ import type { Residency } from '../residency/residency.js'
 import { Weights } from '../residency/weights.js'
 import type { OpenAsset } from '../store/open-asset.js'
 import { addCounters, type WeightCounters } from './counters.js'
-import { completeFeeds, type Values } from './feeds.js'
+import { completeFeeds, tokensOf, type Values } from './feeds.js'
 import type { LoadedModel, PassOptions, Session } from './loaded-model.js'
 import { NativeProgram, type RunOptions } from './native-program.js'
 import type { PassQueue } from './pass-queue.js'
@@ -100,12 +100,15 @@ export class StepModel implements LoadedModel {
     return this.queue.run(() => this.whilePassing(() => completeFeeds(this.index, given), options))
   }
 
-  session(): Session {
+  /** `given`: inputs that are the same in every pass of the session. */
+  session(given: Values = new Map()): Session {
     const index = { ...this.index, inputs: this.index.inputs.filter(({ name }) => !this.nativePast.has(name)) }
     const native = this.native?.session()
     const sessions = native ? [native] : []
-    return new StepSession(native, (given, past, logits, options) =>
-      this.queue.run(() => this.whilePassing(() => completeFeeds(index, given, past), { ...options, sessions, logits })),
+    return new StepSession(native, tokensOf(index), (feeds, past, logits, options) =>
+      this.queue.run(() =>
+        this.whilePassing(() => completeFeeds(index, new Map([...given, ...feeds]), past), { ...options, sessions, logits }),
+      ),
     )
   }
 

@@ -10,9 +10,10 @@ export class StepSession implements Session {
   private past: Values = new Map()
   private length = 0
 
-  /** `run` makes a pass over the feeds after `past` positions. */
+  /** `run` makes a pass over the feeds after `past` positions; `input` is what the new tokens are called there. */
   constructor(
     private readonly native: NativeSession | undefined,
+    private readonly input: string,
     private readonly run: (feeds: Values, past: number, logits: Logits, options: PassOptions) => Promise<Values>,
   ) {}
 
@@ -30,7 +31,7 @@ export class StepSession implements Session {
 
   private async take(ids: readonly number[], logits: Logits, options: PassOptions): Promise<Values> {
     const feeds = new Map(this.past)
-    feeds.set('input_ids', new Tensor('int64', BigInt64Array.from(ids, BigInt), [1, ids.length]))
+    feeds.set(this.input, new Tensor('int64', BigInt64Array.from(ids, BigInt), [1, ids.length]))
     try {
       const outputs = await this.run(feeds, this.length, logits, options)
       const present = [...outputs].filter(([name]) => name.startsWith('present.'))

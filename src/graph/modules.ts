@@ -35,11 +35,14 @@ export function embedding(module: Module, ids: Value, rows: number, width: numbe
   return tableRows(module, 'weight', [rows, width], ids)
 }
 
-/** RMSNorm over the last dimension: x / sqrt(mean(x^2) + epsilon) * weight, or * (1 + weight) where the weight is `centred` around 0. */
-export function rmsNorm(module: Module, x: Value, width: number, epsilon: number, centred = false): Value {
+/**
+ * RMSNorm over the last dimension: x / sqrt(mean(x^2) + epsilon) * weight, or * (1 + weight) where the weight is `centred` around 0;
+ * `name` for the output value where it must have one.
+ */
+export function rmsNorm(module: Module, x: Value, width: number, epsilon: number, centred = false, name?: string): Value {
   const weight = module.parameter('weight', [width])
   const factor = centred ? module.op('Add', [weight, module.scalar(1)]) : weight
-  return module.op('RMSNormalization', [x, factor], { axis: -1n, epsilon })
+  return module.op('RMSNormalization', [x, factor], { axis: -1n, epsilon }, name === undefined ? {} : { name })
 }
 
 /** torch.nn.LayerNorm over the last dimension, with weight and bias; `name` for the output value where it must have one. */

@@ -1,7 +1,8 @@
 import type { CID } from 'multiformats/cid'
 import { AssetError } from '../core/errors.js'
 import { type Broker, BusyError } from './broker.js'
-import { HttpOrigin, type HttpReply } from './http.js'
+import { HttpOrigin } from './http.js'
+import type { HttpReply } from './http-reply.js'
 
 const RAW = 'application/vnd.ipld.raw'
 

@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto'
 import type { CID } from 'multiformats/cid'
 import { AssetError, reasonOf } from '../core/errors.js'
 import type { BlockOptions } from './broker.js'
-import { HttpOrigin, type HttpReply, type HttpRequest } from './http.js'
+import { HttpOrigin, type HttpRequest } from './http.js'
+import type { HttpReply } from './http-reply.js'
 
 const MOST_REPLY = 1024 * 1024
 const PATIENCE_MS = 60_000

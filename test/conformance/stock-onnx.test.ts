@@ -21,11 +21,13 @@ const NAMES = [
   'tiny-roberta',
   'tiny-distilbert',
   ...TINY_MIXTURES,
+  'tiny-t5',
 ]
 
 interface Golden {
   input_ids: number[][]
   attention_mask?: number[][]
+  decoder_input_ids?: number[][]
   logits?: number[][][]
   last_hidden_state?: number[][][]
 }
@@ -34,8 +36,14 @@ describe.runIf(runtime && sharedModel('tiny-llama'))('an asset folder opens in s
   it.each(NAMES)('%s, with the golden results', async (name) => {
     await using folder = await temporary()
     await fragment(sharedModel(name)!, { out: `${folder.path}/asset` })
-    const { input_ids: ids, attention_mask: mask, logits, last_hidden_state: hidden } = await golden<Golden>(name)
-    const found = await stockLogits(`${folder.path}/asset`, ids, mask)
+    const {
+      input_ids: ids,
+      attention_mask: mask,
+      decoder_input_ids: decoderIds,
+      logits,
+      last_hidden_state: hidden,
+    } = await golden<Golden>(name)
+    const found = await stockLogits(`${folder.path}/asset`, ids, mask, decoderIds)
     expect(worstDifference(found!, (logits ?? hidden)!.flat(2))).toBeLessThan(1e-4)
   })
 })

@@ -16,6 +16,7 @@ const NAMES = [
   'tiny-gpt-neox',
   'tiny-roberta',
   'tiny-distilbert',
+  'tiny-t5',
 ]
 
 describe.runIf(sharedModel('tiny-llama') && hasTransformers())('an asset folder opens in transformers', () => {

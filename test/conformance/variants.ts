@@ -38,6 +38,21 @@ function mixture(name: string, model_type: string, config: Record<string, unknow
   return { ...decoder(name, model_type, config), mixed: true, live: true }
 }
 
+function t5(name: string, config: Record<string, unknown>, length = 11, rest: Partial<Variant> = {}): Variant {
+  const sizes = { d_model: 32, d_kv: 12, d_ff: 48, num_layers: 2, num_heads: 4, vocab_size: 96 }
+  const unpadded = { pad_token_id: 0, eos_token_id: 1, decoder_start_token_id: 0 }
+  const ids = { ids: idsOf(2, length), decoder_ids: idsOf(2, 7).map((row) => row.reverse()) }
+  return {
+    name,
+    kind: 'Seq2SeqLM',
+    config: { model_type: 't5', ...sizes, ...unpadded, ...config },
+    ...ids,
+    generate: 16,
+    mixed: true,
+    ...rest,
+  }
+}
+
 // LongRoPE up to 16 tokens with one set of factors, and then with another one.
 const LONG = {
   original_max_position_embeddings: 16,
@@ -133,6 +148,16 @@ export const VARIANTS: readonly Variant[] = [
       [1, 1, 1, 1, 1, 1, 0, 0],
     ],
   },
+  t5('t5 as it was first, its embedding as output head', { feed_forward_proj: 'relu' }),
+  t5('t5 v1.1, with an output head of its own', { feed_forward_proj: 'gated-gelu', tie_word_embeddings: false }),
+  t5('t5 of texts longer than its farthest distance', { feed_forward_proj: 'gated-silu' }, 150, { decoder_ids: idsOf(2, 140) }),
+  t5('t5 with few buckets', { relative_attention_num_buckets: 8, relative_attention_max_distance: 21 }, 40, { decoder_ids: idsOf(2, 33) }),
+  t5('t5 with padding before, between and after, its decoder of fewer layers', { num_layers: 3, num_decoder_layers: 2 }, 8, {
+    mask: [
+      [0, 0, 1, 1, 0, 1, 1, 1],
+      [1, 1, 1, 1, 1, 1, 0, 0],
+    ],
+  }),
   {
     name: 'vit without biases of attention, of images that are no whole patches',
     kind: 'ImageClassification',

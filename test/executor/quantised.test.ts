@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises'
+import { cp, readFile, writeFile } from 'node:fs/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { fragment, inspect, loadModel, plan, seal, type WeightDtype } from '../../src/api/index.js'
 import { sharedModel } from '../shared.js'
@@ -156,10 +156,13 @@ describe.runIf(here)('weights of fewer bits', () => {
       code: 'BAD_USAGE',
       message: message('keep, bf16, f16, q8, q4'),
     })
-    await expect(fragment(sharedModel('tiny-t5')!, { out, dtype: 'q8' })).rejects.toMatchObject({
+    const unknown = `${folder.path}/unknown`
+    await cp(sharedModel('tiny-bert')!, unknown, { recursive: true })
+    await writeFile(`${unknown}/config.json`, '{"model_type": "nobody knows"}')
+    await expect(fragment(unknown, { out, dtype: 'q8' })).rejects.toMatchObject({
       code: 'UNSUPPORTED',
       message: message('use the dtype keep, bf16 or f16'),
     })
-    await fragment(sharedModel('tiny-t5')!, { out, dtype: 'bf16' })
+    await fragment(unknown, { out, dtype: 'bf16' })
   })
 })

@@ -20,7 +20,7 @@ describe('a session of both engines', () => {
     const native = new Caches()
     const seen: [string[], number][] = []
     let fails = false
-    const session = new StepSession(native, async (feeds, past) => {
+    const session = new StepSession(native, 'input_ids', async (feeds, past) => {
       seen.push([[...feeds.keys()], past])
       const count = feeds.get('input_ids')!.size
       native.length += count

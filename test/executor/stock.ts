@@ -6,7 +6,7 @@ type Ids = readonly (readonly number[])[]
 const runtime = await import('onnxruntime-node').catch(() => undefined)
 
 /** What stock ONNX Runtime makes of ids (batch, sequence) with a model that has its weights beside it, opened as anybody would; undefined where it is not installed. */
-export async function stockOutputs(file: string, ids: Ids, mask?: Ids) {
+export async function stockOutputs(file: string, ids: Ids, mask?: Ids, decoderIds: Ids = []) {
   if (!runtime) return undefined
   const { InferenceSession, Tensor } = runtime
   const session = await InferenceSession.create(file)
@@ -16,6 +16,10 @@ export async function stockOutputs(file: string, ids: Ids, mask?: Ids) {
     attention_mask: mask ? idTensor(mask) : each(() => 1),
     position_ids: each((at) => at),
     token_type_ids: each(() => 0),
+    ...(decoderIds.length > 0 && {
+      decoder_input_ids: idTensor(decoderIds),
+      decoder_attention_mask: idTensor(decoderIds.map((row) => row.map(() => 1))),
+    }),
   }
   const feeds = session.inputMetadata.map((input) => {
     const ready = made[input.name]
@@ -30,7 +34,7 @@ export async function stockOutputs(file: string, ids: Ids, mask?: Ids) {
 }
 
 /** The logits, or the hidden states, that it makes with the model in an asset folder. */
-export async function stockLogits(folder: string, ids: Ids, mask?: Ids): Promise<Float32Array | undefined> {
-  const outputs = await stockOutputs(`${folder}/model.onnx`, ids, mask)
+export async function stockLogits(folder: string, ids: Ids, mask?: Ids, decoderIds?: Ids): Promise<Float32Array | undefined> {
+  const outputs = await stockOutputs(`${folder}/model.onnx`, ids, mask, decoderIds)
   return outputs && ((outputs.logits ?? outputs.last_hidden_state)!.data as Float32Array)
 }

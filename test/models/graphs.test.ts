@@ -179,7 +179,7 @@ describe('a list by layers in config.json', () => {
 describe('a family', () => {
   it('is found by model_type and says which tensors are one', () => {
     expect(knownFamilies().join()).toBe(
-      'bert,distilbert,gemma2,gemma3_text,gpt2,gpt_neox,llama,mistral,mixtral,olmoe,phi3,qwen2,qwen3,qwen3_moe,roberta,smollm3,vit',
+      'bert,distilbert,gemma2,gemma3_text,gpt2,gpt_neox,llama,mistral,mixtral,olmoe,phi3,qwen2,qwen3,qwen3_moe,roberta,smollm3,t5,vit',
     )
     const ties = (model_type: string, names: string[], config = {}) => [
       ...familyOf({ model_type })!.ties({ model_type, ...config }, new Set(names)),
@@ -188,6 +188,11 @@ describe('a family', () => {
     expect(ties('llama', ['model.embed_tokens.weight'])).toEqual([])
     expect(ties('llama', ['model.embed_tokens.weight'], { tie_word_embeddings: true })).toEqual([[head, 'model.embed_tokens.weight']])
     expect(ties('llama', ['embed_tokens.weight'], { tie_word_embeddings: true })).toEqual([[head, 'embed_tokens.weight']])
+    const tables = ['encoder.embed_tokens.weight', 'decoder.embed_tokens.weight']
+    expect(ties('t5', ['shared.weight', head])).toEqual([...tables, head].map((name) => [name, 'shared.weight']))
+    expect(ties('t5', ['shared.weight', head], { tie_word_embeddings: false })).toEqual(tables.map((name) => [name, 'shared.weight']))
+    expect(ties('t5', [tables[0]!])).toEqual(['shared.weight', tables[1]!, head].map((name) => [name, tables[0]!]))
+    expect(ties('t5', ['nothing'])).toEqual([])
     expect(ties('gpt2', ['transformer.wte.weight', head])).toEqual([[head, 'transformer.wte.weight']])
     expect(ties('gpt2', ['wte.weight'])).toEqual([[head, 'wte.weight']])
     expect(ties('qwen2', [head], { tie_word_embeddings: true })).toEqual([['model.embed_tokens.weight', head]])

@@ -110,6 +110,12 @@ function rotary(tracer: Tracer, node: NodeProto): void {
   same({ op: 'rotary', heads }, [['f32']])(tracer, node)
 }
 
+/** How many rows a sequence is declared to have: a size, or the name of one. */
+function rowsOf({ index }: Tracer, name: string): unknown {
+  const type = index.types.get(name)?.value
+  return type?.case === 'tensorType' ? type.value.shape?.dim.at(-2)?.value.value : undefined
+}
+
 function attention(tracer: Tracer, node: NodeProto): void {
   const [q, k, v, mask, ...past] = node.input as [string, string, string, ...string[]]
   const [heads, kvHeads, scale] = [integer(node, 'q_num_heads', 0), integer(node, 'kv_num_heads', 0), float(node, 'scale', 0)]
@@ -118,6 +124,7 @@ function attention(tracer: Tracer, node: NodeProto): void {
   const cap = float(node, 'softcap', 0)
   if (cap < 0) throw cannot(`an Attention has the softcap ${cap}`)
   for (const at of [0, 1, 2]) kindAt(tracer, node, at, ['f32'])
+  if (rowsOf(tracer, q) !== rowsOf(tracer, k)) throw cannot('an Attention has queries of one sequence and keys of another')
   if (mask) kindAt(tracer, node, 3, ['bool'])
   const cache = past.length > 0 ? { cache: tracer.holdings.cache(kvHeads, past, node.output.slice(1)) } : {}
   const inputs = [q, k, v, ...(mask ? [mask] : [])]
