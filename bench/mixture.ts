@@ -33,6 +33,8 @@ export const SMALL: Mixture = { hidden: 512, layers: 4, vocab: 2048, heads: 8, k
 const HEAD_DIM = 128
 // The n-th most wanted expert is sent about (1 / n) ** SKEW as many tokens as the first, before what a token itself adds.
 const SKEW = 1
+// What a token adds to that spreads by about so much, in the same logarithm.
+const SPREAD = 1.5
 
 /**
  * Writes random weights whose router is skewed: element 0 of every embedding is large, so that it is in every layer, and what
@@ -77,8 +79,8 @@ function tensorsOf({ hidden, layers, vocab, heads, kvHeads, experts, inner }: Mi
   ]
   for (let layer = 0; layer < layers; layer++) {
     const at = `model.layers.${layer}`
-    const matrix = (name: string, rows: number, width: number) =>
-      tensors.push({ name: `${at}.${name}.weight`, dims: [rows, width], exponent: -6 })
+    const matrix = (name: string, rows: number, width: number, exponent = -6) =>
+      tensors.push({ name: `${at}.${name}.weight`, dims: [rows, width], exponent })
     for (const [name, width] of [
       ['input_layernorm', hidden],
       ['post_attention_layernorm', hidden],
@@ -90,7 +92,8 @@ function tensorsOf({ hidden, layers, vocab, heads, kvHeads, experts, inner }: Mi
     matrix('self_attn.k_proj', kvHeads * HEAD_DIM, hidden)
     matrix('self_attn.v_proj', kvHeads * HEAD_DIM, hidden)
     matrix('self_attn.o_proj', hidden, heads * HEAD_DIM)
-    matrix('mlp.gate', experts, hidden)
+    // Half of a row's square is its element 0; the others are 1.5 times their power of two on the average.
+    matrix('mlp.gate', experts, hidden, Math.round(Math.log2((SPREAD * Math.SQRT2) / Math.sqrt(hidden) / 1.5)))
     for (let expert = 0; expert < experts; expert++) {
       matrix(`mlp.experts.${expert}.gate_proj`, inner, hidden)
       matrix(`mlp.experts.${expert}.up_proj`, inner, hidden)
