@@ -105,7 +105,8 @@ async function make(folder: string): Promise<Made> {
   const { cid } = await fragment(checkpoint, { store })
   await using asset = await openAsset(cid, async () => store)
   const bySize = [...asset.manifest.files.values()].sort((a, b) => b.size - a.size)
-  return { store, cid, folder, files: bySize.slice(0, 64).map((file) => asset.pathOf(file)) }
+  const places = await Promise.all(bySize.slice(0, 64).map((file) => asset.placeOf(file)))
+  return { store, cid, folder, files: places.map(({ path }) => path) }
 }
 
 async function measure(folder: string): Promise<void> {

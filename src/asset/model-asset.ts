@@ -2,12 +2,11 @@ import type { Config } from '../../models/config.js'
 import { AssetError } from '../core/errors.js'
 import { LIMITS } from '../core/limits.js'
 import { compareUtf8 } from '../core/paths.js'
-import { readSmallFile } from '../core/read.js'
 import { parseGraph } from '../graph/parse.js'
 import { weightRoles } from '../graph/roles.js'
 import type { StateDict, WeightRef } from '../graph/weights.js'
-import type { Checkpoint, TensorRef } from '../sources/checkpoint.js'
-import { isQuantised, type PlannedTensor, planTensors, type WeightDtype } from './convert/plan.js'
+import { type Checkpoint, readSourceFile, type TensorRef } from '../sources/checkpoint.js'
+import { isQuantised, type PlannedTensor, planFloats, planTensors, type WeightDtype } from './convert/plan.js'
 import { layoutFragment } from './fragment-codec.js'
 import { checkPaths, GRAPH, INDEX, type Manifest } from './manifest.js'
 import { programOf, type ReadText, readConfig } from './model-graph.js'
@@ -33,6 +32,8 @@ export interface PlannedAsset {
   readonly files: readonly PlannedFile[]
   /** for people: why it has no graph, where that is so */
   readonly whyNoGraph?: string
+  /** for people: what else of the checkpoint is not in it, and why */
+  readonly notes?: readonly string[]
 }
 
 /**
@@ -46,18 +47,27 @@ export async function planModelAsset(checkpoint: Checkpoint, options: PlanOption
   if (options.name !== undefined && options.name.length > LIMITS.assetName)
     throw new AssetError('BAD_USAGE', `Cannot name an asset ${JSON.stringify(options.name)}: give at most ${LIMITS.assetName} characters`)
   const read: ReadText = async (path) => {
+    const made = checkpoint.made?.get(path)
+    if (made) return { bytes: made, what: `the ${path} made of ${checkpoint.folder}` }
     const file = checkpoint.copies.get(path)
-    return file && { bytes: await readSmallFile(file.path, LIMITS.json), what: file.path }
+    return file && { bytes: await readSourceFile(file.path, LIMITS.json), what: file.path }
   }
   const config = await readConfig(read)
-  const sources = await untie(config, unstack(config, checkpoint.tensors), options.signal)
-  const { dtype } = options
+  const { dtype = 'keep' } = options
+  const { program: own } = checkpoint
+  if (own && dtype !== 'keep')
+    throw new AssetError(
+      'UNSUPPORTED',
+      `Cannot convert ${checkpoint.folder}: its own program says what its weights are; use the dtype keep`,
+    )
+  const sources = own ? checkpoint.tensors : await untie(config, unstack(config, checkpoint.tensors), options.signal)
   const tensors = planTensors(sources, dtype, isQuantised(dtype) ? await rolesOf(checkpoint, config, read, sources) : undefined)
   const { files, weights } = planFragments(tensors)
-  const program = await programOf(config, read, weights)
+  const program = own ? { graph: undefined, why: own.problem } : await programOf(config, read, weights)
   const { graph } = program
   if (graph) files.push(plannedFile(GRAPH, [{ bytes: graph }]))
   files.push(plannedFile(INDEX, [{ bytes: indexBytes(weights) }]))
+  for (const [path, bytes] of checkpoint.made ?? []) files.push(plannedFile(path, [{ bytes }]))
   for (const [path, file] of checkpoint.copies) files.push(plannedFile(path, [wholeFile(file)]))
   checkPaths(
     files.map(({ path }) => path),
@@ -68,13 +78,15 @@ export async function planModelAsset(checkpoint: Checkpoint, options: PlanOption
     files,
     ...(options.name !== undefined && { name: options.name }),
     ...(program.graph ? { main: GRAPH } : { whyNoGraph: program.why }),
+    ...(own?.path !== undefined && { main: own.path }),
     ...(config && { config: 'config.json' }),
+    ...(checkpoint.notes && { notes: checkpoint.notes }),
   }
 }
 
 /** What each matrix is for, by the graph that the weights would have unquantised. @throws AssetError 'UNSUPPORTED' where they give none */
 async function rolesOf(checkpoint: Checkpoint, config: Config | undefined, read: ReadText, tensors: ReadonlyMap<string, TensorRef>) {
-  const program = await programOf(config, read, planFragments(planTensors(tensors)).weights)
+  const program = await programOf(config, read, planFragments(planFloats(tensors)).weights)
   if (!program.graph) {
     const why = `without a graph nothing says what its weights are for, and it gives none (${program.why})`
     throw new AssetError('UNSUPPORTED', `Cannot quantise ${checkpoint.folder}: ${why}; use the dtype keep, bf16 or f16`)
@@ -90,7 +102,8 @@ function planFragments(tensors: ReadonlyMap<string, PlannedTensor>): { files: Pl
     const layout = layoutFragment(module.tensors.map((name) => ({ ...tensors.get(name)!, name })))
     const parts: Part[] = [{ bytes: layout.header }]
     for (const { name, dtype, shape, offset, length } of layout.tensors) {
-      parts.push(tensors.get(name)!.part)
+      const { part, further = [] } = tensors.get(name)!
+      parts.push(part, ...further)
       weights.set(name, { dtype, shape, location: module.path, offset, length })
     }
     files.push(plannedFile(module.path, parts))

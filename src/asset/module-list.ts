@@ -1,4 +1,6 @@
 import type { Dtype } from '../core/dtypes.js'
+import { COMPACT_SUFFIX, SUPER_BLOCK } from '../graph/compact.js'
+import { BLOCK_SIZE } from '../graph/low-bit.js'
 import type { SafetensorsHeader } from '../sources/safetensors.js'
 
 /** A fragment as people want to see it: the module that it holds, its tensors, bytes and CID. */
@@ -24,19 +26,26 @@ export function keyOfPath(path: string): string {
     .join('.')
 }
 
-function isScaleOf({ tensors }: SafetensorsHeader, name: string): boolean {
-  const weight = name.endsWith('_scale') ? tensors.get(name.slice(0, -'_scale'.length)) : undefined
-  return weight?.dtype === 'I8' || weight?.dtype === 'U8'
+/** True for a tensor that is a part of weights of few bits: their scales, and the like. */
+function isPart({ tensors }: SafetensorsHeader, name: string): boolean {
+  return Object.values(COMPACT_SUFFIX).some((suffix) => {
+    const weight = suffix !== '' && name.endsWith(suffix) ? tensors.get(name.slice(0, -suffix.length)) : undefined
+    return weight?.dtype === 'I8' || weight?.dtype === 'U8'
+  })
+}
+
+/** The shape of a tensor; of weights that are several a byte, as their scales say. */
+function wholeShape({ tensors }: SafetensorsHeader, name: string): readonly number[] {
+  const { dtype, shape } = tensors.get(name)!
+  const scales = dtype === 'U8' ? tensors.get(`${name}${COMPACT_SUFFIX.scale}`)?.shape.at(-1) : undefined
+  if (scales === undefined) return shape
+  return [...shape.slice(0, -1), scales * (tensors.has(`${name}${COMPACT_SUFFIX.blockScale}`) ? SUPER_BLOCK : BLOCK_SIZE)]
 }
 
 /** Sums up one fragment from its header. */
 export function moduleInfo(path: string, cid: string, size: number, header: SafetensorsHeader): ModuleInfo {
   const tensors = [...header.tensors].map(([name, { dtype, shape }]) => ({ name, dtype, shape }))
-  const parameters = tensors.reduce((sum, { name, dtype, shape }) => {
-    // scales are part of their weight, whose numbers may be two a byte
-    if (isScaleOf(header, name)) return sum
-    const packed = dtype === 'U8' && header.tensors.has(`${name}_scale`) ? 2 : 1
-    return sum + shape.reduce((product, dim) => product * dim, packed)
-  }, 0)
+  const weights = tensors.filter(({ name }) => !isPart(header, name))
+  const parameters = weights.reduce((sum, { name }) => sum + wholeShape(header, name).reduce((product, dim) => product * dim, 1), 0)
   return { key: keyOfPath(path), path, cid, size, parameters, dtypes: [...new Set(tensors.map(({ dtype }) => dtype))], tensors }
 }

@@ -1,10 +1,12 @@
-import type { FileHandle } from 'node:fs/promises'
+import { isDeepStrictEqual } from 'node:util'
 import type { Config } from '../../models/config.js'
 import { familyOf } from '../../models/registry.js'
+import { dtypeSize } from '../core/dtypes.js'
 import { AssetError, throwIfAborted } from '../core/errors.js'
 import { LEAF } from '../core/limits.js'
-import { readExactly, withFile } from '../core/read.js'
-import type { TensorRef } from '../sources/checkpoint.js'
+import { type Readable, readExactly } from '../core/read.js'
+import { type TensorRef, withSource } from '../sources/checkpoint.js'
+import { PACKED } from '../sources/gguf/types.js'
 import { LARGEST_WINDOW, scatter, windowsOf } from '../sources/strided.js'
 
 /**
@@ -21,6 +23,7 @@ export async function untie(
   for (const [alias, owner] of tiesOf(config, new Set(tensors.keys()))) {
     const [a, b] = [tensors.get(alias), tensors.get(owner)]
     if (!a || !b || a.dtype !== b.dtype || a.length !== b.length || a.shape.join() !== b.shape.join()) continue
+    if (a.packed?.type !== b.packed?.type || a.plus !== b.plus) continue
     if (await sameBytes(a, b, signal)) kept.delete(alias)
   }
   return kept
@@ -37,14 +40,17 @@ function tiesOf(config: Config | undefined, names: ReadonlySet<string>): Readonl
 }
 
 /** True where two tensors of one length hold the same bytes; reads no further than to the first difference. */
-function sameBytes(a: TensorRef, b: TensorRef, signal: AbortSignal | undefined): Promise<boolean> {
-  const step = Math.min(4 * LEAF, a.length)
+async function sameBytes(a: TensorRef, b: TensorRef, signal: AbortSignal | undefined): Promise<boolean> {
+  // As a file has them that PyTorch wrote: the same place, which need not be read.
+  if (a.file.path === b.file.path && a.offset === b.offset && isDeepStrictEqual(a.strided, b.strided)) return true
+  const length = bytesInFile(a)
+  const step = Math.min(4 * LEAF, length)
   const buffers = [new Uint8Array(step), new Uint8Array(step)] as const
-  return withFile(a.file.path, a.file.path, (one) =>
-    withFile(b.file.path, b.file.path, async (two) => {
-      for (let at = 0; at < a.length; at += step) {
+  return withSource(a.file.path, (one) =>
+    withSource(b.file.path, async (two) => {
+      for (let at = 0; at < length; at += step) {
         throwIfAborted(signal, 'compare tied tensors')
-        const [left, right] = buffers.map((buffer) => buffer.subarray(0, Math.min(step, a.length - at))) as [Uint8Array, Uint8Array]
+        const [left, right] = buffers.map((buffer) => buffer.subarray(0, Math.min(step, length - at))) as [Uint8Array, Uint8Array]
         await Promise.all([readRun(one, a, left, at), readRun(two, b, right, at)])
         if (Buffer.compare(left, right) !== 0) return false
       }
@@ -53,8 +59,15 @@ function sameBytes(a: TensorRef, b: TensorRef, signal: AbortSignal | undefined):
   )
 }
 
+/** Bytes of a tensor in its file, fewer than its own where they are packed. */
+function bytesInFile({ length, packed }: TensorRef): number {
+  if (!packed) return length
+  const { elements, bytes } = PACKED[packed.type]
+  return (length / dtypeSize('F32') / elements) * bytes
+}
+
 /** Fills `target` with the bytes of a tensor from its byte `from` on. */
-async function readRun(handle: FileHandle, { file, offset, strided }: TensorRef, target: Uint8Array, from: number): Promise<void> {
+async function readRun(handle: Readable, { file, offset, strided }: TensorRef, target: Uint8Array, from: number): Promise<void> {
   let gathered: Uint8Array | undefined
   for (const window of windowsOf(offset, strided, from, target.byteLength)) {
     const { position, length, dimensions, to } = window

@@ -24,16 +24,34 @@ export const LIMITS = {
   pickleGlobal: 512,
   /** entries of a ZIP archive */
   zipEntries: 1_000_000,
+  /** bytes of a GGUF header; a vocabulary of 256k with its merges takes 20 million */
+  ggufHeader: 256 * 1024 * 1024,
+  /** keys of a GGUF header */
+  ggufKeys: 65_536,
+  /** elements of one list there */
+  ggufElements: 8_000_000,
+  /** texts of one list there: tokens, merges */
+  ggufTexts: 1_000_000,
+  /** merges made of a vocabulary with scores; one of 256k has 600 thousand */
+  merges: 2_000_000,
+  /** squares of the lengths of its tokens, together, which is what it takes to make them */
+  mergeWork: 300_000_000,
+  /** bytes of one text there */
+  ggufText: 16 * 1024 * 1024,
   /** how many times a file's bytes its tensors may have together, where they share them or repeat them */
   expansion: 64,
   /** shards of one checkpoint */
   shards: 10_000,
   /** bytes of a JSON file (config, manifest, index, tokenizer) */
   json: 256 * 1024 * 1024,
+  /** files of one repository of a hub */
+  hubFiles: 100_000,
   /** values in a JSON file; a vocabulary of 256k with its merges has about 2 million */
   jsonValues: 10_000_000,
   /** nesting of a JSON file */
   jsonDepth: 100,
+  /** characters that a chat template may make of a conversation */
+  rendered: 16_000_000,
   /** bytes of an ONNX graph without weights */
   graph: 256 * 1024 * 1024,
   /** nodes of an ONNX graph */

@@ -60,7 +60,7 @@ export async function* generate(
   signal: AbortSignal,
   onBytes: (difference: number) => void,
 ): AsyncGenerator<Generated> {
-  const ids = promptIds(model, files, prompt)
+  const ids = await promptIds(model, files, prompt)
   const { maxTokens, eos, stops, sampler, chunk } = settings(files, options)
   if (stops.length > 0 && !files.tokenizer)
     throw new AssetError('MISSING', `Cannot look for stop texts: ${model.asset.where} has no tokenizer.json or was loaded without it`)
@@ -133,7 +133,7 @@ function decoderStart({ config, generation }: TextFiles): number {
   return start as number
 }
 
-function promptIds(model: LoadedModel, { tokenizer, config }: TextFiles, prompt: Prompt): number[] {
+async function promptIds(model: LoadedModel, { tokenizer, config }: TextFiles, prompt: Prompt): Promise<number[]> {
   if (!model.index.outputs.some(({ name }) => name === 'logits'))
     throw new AssetError('UNSUPPORTED', `Cannot generate with ${model.asset.where}: it is not a language model; use embed or run`)
   const asIds = typeof prompt !== 'string' && prompt.every((item) => typeof item === 'number')
@@ -144,7 +144,8 @@ function promptIds(model: LoadedModel, { tokenizer, config }: TextFiles, prompt:
       'MISSING',
       `Cannot read the prompt: ${model.asset.where} has no tokenizer.json or was loaded without it; give token ids`,
     )
-  else ids = typeof prompt === 'string' ? tokenizer.encode(prompt) : tokenizer.encode(tokenizer.render(prompt as readonly Message[]), false)
+  else if (typeof prompt === 'string') ids = tokenizer.encode(prompt)
+  else ids = tokenizer.encode(await tokenizer.render(prompt as readonly Message[]), false)
   if (ids.length === 0) throw new AssetError('BAD_INPUT', 'Cannot generate: the prompt is empty')
   const vocabulary = positive(config, 'vocab_size') ?? Number.MAX_SAFE_INTEGER
   const bad = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabulary)

@@ -80,11 +80,11 @@ export class GraphBuilder {
     this.info.delete(value.name)
   }
 
-  /** A small tensor inside the graph, shared by all who ask for the same name. Values are floats or 64-bit integers by `dtype`. */
-  constant(name: string, dtype: 'F32' | 'I64', values: readonly number[], dims: readonly number[]): Value {
+  /** A small tensor inside the graph, shared by all who ask for the same name. Values are floats, 64-bit integers or bytes by `dtype`. */
+  constant(name: string, dtype: 'F32' | 'I64' | 'U8', values: readonly number[], dims: readonly number[]): Value {
     const known = this.constants.get(name)
     if (known) return known
-    const raw = dtype === 'F32' ? Float32Array.from(values) : BigInt64Array.from(values, BigInt)
+    const raw = dtype === 'F32' ? Float32Array.from(values) : dtype === 'U8' ? Uint8Array.from(values) : BigInt64Array.from(values, BigInt)
     const value = { name: this.unique(name), dtype, dims }
     this.graph.initializer.push(
       create(TensorProtoSchema, {

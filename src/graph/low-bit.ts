@@ -1,6 +1,7 @@
 import { type Dtype, tensorBytes } from '../core/dtypes.js'
 import { AssetError } from '../core/errors.js'
 import type { Dim, Module, Value } from './build.js'
+import { type CompactPart, storedCompact, unpacked } from './compact.js'
 import { dataTypeOf } from './elements.js'
 import { TensorProto_DataType as DataType } from './generated/onnx_pb.js'
 import { shown } from './names.js'
@@ -21,8 +22,15 @@ interface Blocks {
 
 /** A module's matrix (rows, inputs) as float32, whichever way it is stored. */
 export function matrix(module: Module, name: string, shape: readonly [number, number]): Value {
+  return lowBitMatrix(module, name, shape) ?? module.parameter(name, shape)
+}
+
+/** The same of a matrix that is stored in few bits; undefined for one that is not. */
+export function lowBitMatrix(module: Module, name: string, shape: readonly [number, number]): Value | undefined {
+  const compact = storedCompact(module, name, shape)
+  if (compact) return unpacked(module, compact, compact.parts)
   const blocks = storedBlocks(module, name, shape)
-  return blocks ? dequantised(module, blocks.weight, module.float(blocks.scale), 1n) : module.parameter(name, shape)
+  return blocks && dequantised(module, blocks.weight, module.float(blocks.scale), 1n)
 }
 
 /** The rows of a module's table (rows, width) that ids (...) name as float32 (..., width): picked as stored, so only they are read. */
@@ -32,6 +40,11 @@ export function tableRows(module: Module, name: string, shape: readonly [number,
     return module.op('Gather', [table, ids], { axis: 0n }, { dims })
   }
   const [, width] = shape
+  const compact = storedCompact(module, name, shape)
+  if (compact) {
+    const rows = [...compact.parts].map(([part, table]): [CompactPart, Value] => [part, pick(table, Number(table.dims!.at(-1)))])
+    return unpacked(module, compact, new Map(rows))
+  }
   const blocks = storedBlocks(module, name, shape)
   if (!blocks) return module.float(pick(module.weight(name, shape), width))
   return dequantised(module, pick(blocks.weight, width), module.float(pick(blocks.scale, width / BLOCK_SIZE)), -1n)

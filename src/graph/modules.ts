@@ -1,5 +1,5 @@
 import type { Module, Value } from './build.js'
-import { matrix, tableRows } from './low-bit.js'
+import { lowBitMatrix, matrix, tableRows } from './low-bit.js'
 
 // The modules that models are made of, by their PyTorch names. Compute is in float32, whatever the weights are kept in.
 
@@ -13,14 +13,19 @@ export interface LinearShape {
 
 /** torch.nn.Linear: x (..., inputs) times the transpose of `weight` (outputs, inputs), plus `bias`. */
 export function linear(module: Module, x: Value, { inputs, outputs, bias, name }: LinearShape): Value {
-  const weight = matrix(module, 'weight', [outputs, inputs])
-  const turned = module.op('Transpose', [weight], { perm: [1n, 0n] }, { dims: [inputs, outputs] })
-  return matmul(module, x, turned, outputs, bias, name)
+  return matmul(module, x, turned(module, matrix(module, 'weight', [outputs, inputs])), outputs, bias, name)
 }
 
-/** The Conv1D of GPT-2: a linear module whose `weight` is kept as (inputs, outputs). */
+/** The Conv1D of GPT-2: a linear module whose `weight` is kept as (inputs, outputs), unless it is of few bits, whose blocks are along the inputs. */
 export function conv1d(module: Module, x: Value, { inputs, outputs, bias, name }: LinearShape): Value {
-  return matmul(module, x, module.parameter('weight', [inputs, outputs]), outputs, bias, name)
+  const blocks = lowBitMatrix(module, 'weight', [outputs, inputs])
+  const weight = blocks ? turned(module, blocks) : module.parameter('weight', [inputs, outputs])
+  return matmul(module, x, weight, outputs, bias, name)
+}
+
+/** A matrix with rows and columns the other way around. */
+function turned(module: Module, weight: Value): Value {
+  return module.op('Transpose', [weight], { perm: [1n, 0n] }, { dims: weight.dims?.toReversed() })
 }
 
 function matmul(module: Module, x: Value, weight: Value, outputs: number, bias: boolean, name: string | undefined): Value {

@@ -190,5 +190,12 @@ const ROW_WISE = new Set([
 export function headStep(steps: readonly Step[]): SegmentStep | undefined {
   const last = steps.find((step): step is SegmentStep => step.kind === 'segment' && step.outputs.includes('logits'))
   if (last?.inputs.length !== 1 || last.outputs.length !== 1) return undefined
-  return last.nodes.every(({ opType }) => ROW_WISE.has(opType)) ? last : undefined
+  // What is made of weights alone is no row of anything.
+  const rows = new Set(last.inputs)
+  for (const { opType, input, output } of last.nodes) {
+    if (!input.some((name) => rows.has(name))) continue
+    if (!ROW_WISE.has(opType)) return undefined
+    for (const name of output) rows.add(name)
+  }
+  return last
 }

@@ -6,8 +6,10 @@ import { type AssetFile, type FileSums, leafCount, pageCount, sumBytes } from '.
 import { AssetError, ioError, systemCode } from '../core/errors.js'
 import { LEAF, LIMITS, PAGE } from '../core/limits.js'
 import { readExactly } from '../core/read.js'
+import { DirectWrites } from './direct-writes.js'
 import type { StoreLayout } from './layout.js'
 import { LeafNotes, newPartial, openPartial, type PartialFile, partialsOf, removePartial, writeAll, writeInPlace } from './partial.js'
+import { isLinked } from './place.js'
 import { encodeSidecar, sidecarSize } from './sidecar.js'
 
 const PAGES_PER_LEAF = LEAF / PAGE
@@ -25,7 +27,8 @@ export async function isStored(layout: StoreLayout, { cid, size }: ArrivingId): 
       (facts) => facts.isFile() && facts.size === size,
       () => false,
     )
-  return (await isOf(layout.file(key), size)) && isOf(layout.sidecar(key), sidecarSize(size))
+  const isThere = (await isOf(layout.file(key), size)) || (await isLinked(layout, { cid, size }))
+  return isThere && isOf(layout.sidecar(key), sidecarSize(size))
 }
 
 /**
@@ -45,6 +48,7 @@ export class ArrivingFile implements AsyncDisposable {
     readonly cid: ArrivingId['cid'],
     private readonly partial: PartialFile,
     private readonly notes: LeafNotes | undefined,
+    private readonly direct: DirectWrites | undefined,
     /** page checksums count only for leaves that are there */
     readonly sums: FileSums,
   ) {
@@ -66,8 +70,12 @@ export class ArrivingFile implements AsyncDisposable {
       throw ioError(doing, error)
     })
     let notes: LeafNotes | undefined
+    let direct: DirectWrites | undefined
     try {
-      if (count > 1) notes = await LeafNotes.open(partial.path, count)
+      if (count > 1) {
+        notes = await LeafNotes.open(partial.path, count)
+        direct = await DirectWrites.open(partial.path)
+      }
       const noted = await notes?.read()
       const known = noted && (await isRight(id, noted.digests)) ? noted : undefined
       const leaves = known?.digests ?? (id.cid.code === raw.code ? id.cid.multihash.digest : await digestsOf())
@@ -75,11 +83,16 @@ export class ArrivingFile implements AsyncDisposable {
         throw new AssetError('BAD_INPUT', `Cannot take ${id.cid} for a file of ${id.size} bytes: its leaves are not those of such a file`)
       if (!known) await notes?.begin(leaves)
       await partial.handle.truncate(id.size)
-      const file = new ArrivingFile(layout, id.cid, partial, notes, { size: id.size, leaves, pages: new Uint32Array(pageCount(id.size)) })
+      const file = new ArrivingFile(layout, id.cid, partial, notes, direct, {
+        size: id.size,
+        leaves,
+        pages: new Uint32Array(pageCount(id.size)),
+      })
       await file.#recall((leaf) => damaged !== undefined || known?.there[leaf] === 1)
       return file
     } catch (error) {
       await notes?.close()
+      await direct?.close()
       await partial.handle.close()
       if (partial.isNew) await removePartial(partial.path).catch(() => undefined)
       throw ioError(doing, error)
@@ -145,7 +158,7 @@ export class ArrivingFile implements AsyncDisposable {
     const pages = this.sums.pages.subarray(leaf * PAGES_PER_LEAF)
     for (let page = 0; page * PAGE < length; page++) pages[page] = crc32(bytes.subarray(page * PAGE, (page + 1) * PAGE))
     try {
-      await writeAll(this.partial.handle, bytes, leaf * LEAF)
+      if (!(await this.direct?.write(bytes, leaf * LEAF))) await writeAll(this.partial.handle, bytes, leaf * LEAF)
       await this.notes?.add(leaf)
       this.#count(leaf)
       this.#unsynced += 1
@@ -198,6 +211,7 @@ export class ArrivingFile implements AsyncDisposable {
   async close(): Promise<void> {
     await this.#syncing
     await this.notes?.close()
+    await this.direct?.close()
     await this.partial.handle.close()
     // A part of a leaf is of no use.
     if (!this.notes && this.#left > 0) await removePartial(this.path).catch(() => undefined)

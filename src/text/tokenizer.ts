@@ -1,6 +1,6 @@
-import { Template } from '@huggingface/jinja'
 import { Tokenizer as Tokenizers } from '@huggingface/tokenizers'
 import { AssetError } from '../core/errors.js'
+import { renderTemplate } from './render.js'
 
 /** One message of a conversation. */
 export interface Message {
@@ -39,20 +39,15 @@ export class Tokenizer {
     return this.template !== undefined
   }
 
-  /** The text of a conversation by the model's chat template, ready for the answer. @throws AssetError 'UNSUPPORTED' without a template */
-  render(messages: readonly Message[], addGenerationPrompt = true): string {
+  /**
+   * The text of a conversation by the model's chat template, ready for the answer.
+   * @throws AssetError 'UNSUPPORTED' without a template, 'BAD_INPUT' where it refuses the messages, 'LIMIT' where it takes too long or too much
+   */
+  async render(messages: readonly Message[], addGenerationPrompt = true): Promise<string> {
     if (this.template === undefined)
       throw new AssetError('UNSUPPORTED', 'Cannot render messages: the model has no chat template; give a prompt as text')
-    return renderTemplate(this.template, messages, addGenerationPrompt, specialTokens(this.config))
-  }
-}
-
-/** Renders a chat template. @throws AssetError 'BAD_INPUT' where the template refuses the messages */
-export function renderTemplate(template: string, messages: readonly Message[], addGenerationPrompt: boolean, variables: Json = {}): string {
-  try {
-    return new Template(template).render({ ...variables, messages, add_generation_prompt: addGenerationPrompt })
-  } catch (cause) {
-    throw new AssetError('BAD_INPUT', `Cannot render messages: ${cause instanceof Error ? cause.message : cause}`, { cause })
+    const variables = { ...specialTokens(this.config), messages, add_generation_prompt: addGenerationPrompt }
+    return renderTemplate({ template: this.template, variables })
   }
 }
 

@@ -3,15 +3,20 @@ import { fileURLToPath } from 'node:url'
 
 const python = process.env.MASSET_PYTHON ?? 'python3'
 
-/** True where Python has torch and transformers. */
-export function hasTransformers(): boolean {
+/** True where Python has these modules; else one line says that tests are skipped. */
+export function hasModules(...names: readonly string[]): boolean {
   try {
-    execFileSync(python, ['-c', 'import torch, transformers, safetensors'], { stdio: 'ignore' })
+    execFileSync(python, ['-c', `import ${names.join(', ')}`], { stdio: 'ignore' })
     return true
   } catch {
-    console.warn('skipped: torch and transformers are not installed for python3 (MASSET_PYTHON names another)')
+    console.warn(`skipped: ${names.join(' and ')} are not installed for python3 (MASSET_PYTHON names another)`)
     return false
   }
+}
+
+/** True where Python has torch and transformers. */
+export function hasTransformers(): boolean {
+  return hasModules('torch', 'transformers', 'safetensors')
 }
 
 /** Runs a script of `scripts/` without asking any network; gives what it prints. */

@@ -1,22 +1,5 @@
-import { writeFile } from 'node:fs/promises'
-import { dtypeSize } from '../../src/core/dtypes.js'
-import { AssetError } from '../../src/core/errors.js'
-import { openCheckpoint } from '../../src/sources/open.js'
+import type { Random } from '../random.js'
 import { readZip, zip } from '../sources/torch-files.js'
-
-/** A source of whole numbers below `most`. */
-export type Random = (most: number) => number
-
-/** The same numbers for the same seed (mulberry32). */
-export function randomOf(seed: number): Random {
-  let state = seed >>> 0
-  return (most) => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * most)
-  }
-}
 
 const OPCODES = Buffer.from('().]}tRbsuaeQqrhjcNKMJXUBGX\x80\x81\x85\x86\x87\x88\x89\x8a\x8c\x8f\x90\x93\x94\x95i0oP', 'latin1')
 const EXTREMES = [0, 1, 0x7f, 0x80, 0xff, 0xffff, 0x7fffffff, 0x80000000, 0xfffffffe, 0xffffffff]
@@ -47,25 +30,4 @@ export function mutatedFile(source: Uint8Array, random: Random): Buffer {
   const entries = random(2) === 0 ? readZip(source) : undefined
   if (!entries) return mutated(source, random)
   return zip(entries.map((entry) => (entry.name.endsWith('/data.pkl') ? { ...entry, data: mutated(entry.data, random) } : entry)))
-}
-
-/** Opens a file with these bytes: it is refused with a typed error, or every byte of every tensor is in it. Gives the code, or `read`. */
-export async function openedOrRefused(bytes: Uint8Array, path: string): Promise<string> {
-  await writeFile(path, bytes)
-  let tensors: Awaited<ReturnType<typeof openCheckpoint>>['tensors']
-  try {
-    tensors = (await openCheckpoint(path)).tensors
-  } catch (error) {
-    if (error instanceof AssetError) return error.code
-    throw error
-  }
-  for (const [name, { offset, length, strided, shape, dtype }] of tensors) {
-    const { unit, counts, steps } = strided ?? { unit: length, counts: [], steps: [] }
-    const end = counts.reduce((end, count, i) => end + (count - 1) * steps[i]!, offset + unit)
-    const dense = shape.reduce((product, count) => product * count, dtypeSize(dtype))
-    const elements = counts.reduce((product, count) => product * count, unit)
-    if (end > bytes.byteLength || dense !== length || elements !== length)
-      throw new Error(`tensor ${JSON.stringify(name)} lies beyond its file`)
-  }
-  return 'read'
 }

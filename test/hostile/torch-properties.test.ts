@@ -3,9 +3,11 @@ import { describe, expect, it } from 'vitest'
 import { AssetError } from '../../src/core/errors.js'
 import { surroundings } from '../../src/sources/torch/globals.js'
 import { readPickle } from '../../src/sources/torch/pickle.js'
+import { randomOf } from '../random.js'
 import { temporary } from '../sources/files.js'
 import { archive, dict, floats, op, pickle, stacked, tensor } from '../sources/torch-files.js'
-import { mutatedFile, openedOrRefused, randomOf } from './torch-mutations.js'
+import { openedOrRefused } from './fuzzing.js'
+import { mutatedFile } from './torch-mutations.js'
 
 const views = [
   { elements: 12, shape: [3, 4], strides: [4, 1] },

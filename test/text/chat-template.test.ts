@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { describe, expect, it } from 'vitest'
-import { type Message, renderTemplate } from '../../src/text/tokenizer.js'
+import { renderTemplate } from '../../src/text/render.js'
+import type { Message } from '../../src/text/tokenizer.js'
 import { sharedModel } from '../shared.js'
 
 const folder = sharedModel('chat-template')
@@ -11,6 +12,7 @@ describe.runIf(folder !== undefined)('chat templates', () => {
       chat_template: string
       cases: { messages: Message[]; add_generation_prompt: boolean; text: string }[]
     }
-    for (const { messages, add_generation_prompt: prompt, text } of cases) expect(renderTemplate(template, messages, prompt)).toBe(text)
+    for (const { messages, add_generation_prompt: prompt, text } of cases)
+      expect(await renderTemplate({ template, variables: { messages, add_generation_prompt: prompt } })).toBe(text)
   })
 })

@@ -2,7 +2,7 @@ import { AssetError } from '../../core/errors.js'
 import type { GraphIndex } from '../../graph/cut.js'
 import type { NodeProto } from '../../graph/generated/onnx_pb.js'
 import { Holdings } from './holdings.js'
-import { NotNative } from './not-native.js'
+import { cannot, NotNative } from './not-native.js'
 import { lowerNode } from './operators.js'
 import { Tracer } from './tracer.js'
 
@@ -24,14 +24,22 @@ export function judge(index: GraphIndex): Judged {
   const stored = new Map<string, NodeProto>()
   const rows = new Set<string>()
   const outputs = new Set(index.outputs.map(({ name }) => name))
+  // What is made of weights alone, and of that what is made in a way that is not known: to go on with it natively would be to copy
+  // whole weights between the engines.
+  const [still, foreign] = [new Set(index.weights.keys()), new Set<string>()]
   for (const { name } of index.inputs) tracer.give(name)
   for (const node of index.nodes) {
     const made = node.output.filter((name) => name !== '')
+    const isStill =
+      node.input.some((name) => still.has(name)) && node.input.every((name) => name === '' || still.has(name) || index.constants.has(name))
+    if (isStill) for (const name of made) still.add(name)
     const why = whyNot(() => {
+      if (isStill && node.input.some((name) => foreign.has(name))) throw cannot('it is made of a weight in a form that is not known')
       lowerNode(tracer, node)
       for (const name of made) if (outputs.has(name) && tracer.isStored(name)) tracer.value(name)
     })
     if (why !== undefined) for (const name of made) tracer.give(name)
+    if (why !== undefined && isStill) for (const name of made) foreign.add(name)
     for (const name of made) if (tracer.isRows(name)) rows.add(name)
     if (why === undefined && made.every((name) => tracer.isStored(name) && !outputs.has(name)))
       for (const name of made) stored.set(name, node)
