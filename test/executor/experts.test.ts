@@ -36,11 +36,19 @@ describe.runIf(runtime && sharedModel('tiny-mixtral')).each(CASES)('the experts 
   })
   afterAll(() => place[Symbol.asyncDispose]())
 
+  // Planning measures the disk each time.
+  const plans = new Map<number | undefined, ReturnType<typeof plan>>()
+  function planned(memory?: number): ReturnType<typeof plan> {
+    const found = plans.get(memory) ?? plan(folder, { engine, ...(memory !== undefined && { memory }) })
+    plans.set(memory, found)
+    return found
+  }
+
   /** A model within a share of its weights, or the least that it can do with, and how many bytes of experts it may keep. */
   async function within<T>(share: number, use: (model: Model, cache: number, memory: number) => Promise<T>): Promise<T> {
-    const { weightBytes, minimum } = await plan(folder, { engine })
+    const { weightBytes, minimum } = await planned()
     const memory = Math.max(minimum, Math.floor(weightBytes * share))
-    const { expertCacheBytes } = await plan(folder, { engine, memory })
+    const { expertCacheBytes } = await planned(memory)
     await using model = await loadModel(folder, { engine, memory })
     return await use(model, expertCacheBytes, memory)
   }
@@ -107,7 +115,7 @@ describe.runIf(runtime && sharedModel('tiny-mixtral')).each(CASES)('the experts 
       const experts = (await model.modules()).filter(({ key }) => /experts\.\d+\.\w+$/.test(key))
       expect(experts.length).toBeGreaterThan(sent.size)
       for (const { key, resident } of experts) expect([key, resident]).toEqual([key, sent.has(key)])
-      const { weightBytes, expertBytes } = await plan(folder, { engine })
+      const { weightBytes, expertBytes } = await planned()
       // The native engine read what stays in memory when it was loaded.
       if (which === 'mixed') return
       const row = 64 * (name === 'tiny-qwen3-moe' ? 2 : 4)
