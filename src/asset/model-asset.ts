@@ -13,6 +13,7 @@ import { programOf, type ReadText, readConfig } from './model-graph.js'
 import { moduleTree } from './module-tree.js'
 import { type Part, type PlannedFile, plannedFile, wholeFile } from './pieces.js'
 import { untie } from './ties.js'
+import { unstack } from './unstack.js'
 
 /** What {@link planModelAsset} takes beside the checkpoint. */
 export interface PlanOptions {
@@ -61,7 +62,7 @@ export async function planModelAsset(checkpoint: Checkpoint, options: PlanOption
       `Cannot convert the weights of ${checkpoint.folder}: its own program says of what type they are; use the dtype keep`,
     )
   // What its own program names twice it needs twice.
-  const sources = hasOwn ? checkpoint.tensors : await untie(config, checkpoint.tensors, options.signal)
+  const sources = hasOwn ? checkpoint.tensors : await untie(config, unstack(config, checkpoint.tensors), options.signal)
   const tensors = planTensors(sources, dtype, isQuantised(dtype) ? await rolesOf(checkpoint, config, read, sources) : undefined)
   const { files, weights } = planFragments(tensors)
   const own = checkpoint.graph?.(weights)
