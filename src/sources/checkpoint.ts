@@ -104,12 +104,12 @@ export interface Checkpoint {
   readonly tensors: ReadonlyMap<string, TensorRef>
   /** relative path -> file, for the files that an asset copies byte for byte */
   readonly copies: ReadonlyMap<string, SourceFile>
-  /** the graph that it brings along, given where its tensors will lie; without one its family makes one */
-  graph?(weights: StateDict): OwnGraph
   /** files that the reader made out of what the checkpoint says in another form, by path */
   readonly made?: ReadonlyMap<string, Uint8Array>
   /** for people: what could not be taken over, and why */
   readonly notes?: readonly string[]
   /** of a checkpoint with a program that is no ONNX graph: which of the copies that is, if it is there, and why it can't be run */
   readonly program?: { readonly path?: string; readonly problem: string }
+  /** the graph that it brings along, given where its tensors will lie; without one its family makes one */
+  graph?(weights: StateDict): OwnGraph
 }

@@ -3,7 +3,7 @@ import { ioError } from '../core/errors.js'
 import { type Checkpoint, withSource } from './checkpoint.js'
 import { openHuggingFace } from './hf.js'
 import { isMounted, mountedAt } from './mounts.js'
-import { beginsLikeOnnx, headOf, isJson, tensorsOf } from './read-tensors.js'
+import { headOf, isJson, isOnnx, tensorsOf } from './read-tensors.js'
 
 /** What a GGUF file begins with. */
 const MAGIC = 'GGUF'
@@ -24,12 +24,12 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
 function openFile(path: string): Promise<Checkpoint> {
   return withSource(path, async (handle, file) => {
     const head = await headOf(handle, file)
-    // The readers are loaded only where they are needed.
     if (isJson(head)) {
+      // Loaded only where it is needed, like the other readers.
       const { openTfjs } = await import('./tfjs/read.js')
       return openTfjs(path)
     }
-    if (path.endsWith('.onnx') || beginsLikeOnnx(head)) {
+    if (path.endsWith('.onnx') || isOnnx(head)) {
       const { openOnnx } = await import('./onnx/read.js')
       return openOnnx(path)
     }

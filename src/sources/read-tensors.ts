@@ -61,7 +61,7 @@ export function isJson(head: Uint8Array): boolean {
 }
 
 /** True for the head of a file that may be an ONNX model: a protobuf message that says its IR version first, as all that write them do. */
-export function beginsLikeOnnx(head: Uint8Array): boolean {
+export function isOnnx(head: Uint8Array): boolean {
   return head[0] === IR_VERSION && head[8] !== OPEN_BRACE
 }
 

@@ -127,6 +127,29 @@ function* grouped(unit: number, dimensions: readonly Dimension[], position: numb
   yield* each(apart.length - 1, position, to)
 }
 
+/**
+ * Where `length` bytes of a tensor from its byte `from` on lie, as a tensor of their own; they are whole rows of it, of
+ * whatever dimension.
+ */
+export function stridedPart(
+  offset: number,
+  strided: Strided | undefined,
+  from: number,
+  length: number,
+): { readonly offset: number; readonly strided?: Strided } {
+  const { counts, steps, unit } = strided ?? { counts: [], steps: [], unit: length }
+  const sizes = counts.map((_, at) => counts.slice(at + 1).reduce((product, count) => product * count, unit))
+  let [position, begin] = [offset, from]
+  for (const [at, size] of sizes.entries()) {
+    const row = Math.floor(begin / size)
+    position += row * steps[at]!
+    begin -= row * size
+    if (begin + length > size)
+      return { offset: position, strided: { unit, counts: [length / size, ...counts.slice(at + 1)], steps: steps.slice(at) } }
+  }
+  return { offset: position + begin }
+}
+
 /** Puts the runs of a window that was read into `bytes` where they belong in `target`. */
 export function scatter({ unit, dimensions, to }: Window, bytes: Uint8Array, target: Uint8Array): void {
   const place = (depth: number, from: number, at: number): void => {

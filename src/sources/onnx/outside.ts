@@ -39,7 +39,7 @@ export class OutsideFiles {
 
   private async open(location: string): Promise<SourceFile> {
     if (!isSafePath(location)) throw this.bad(`the external location ${quoted(location)} is no plain path inside its folder`)
-    if (isMounted(this.model)) return sourceFileAt(`${dirname(this.model)}/${location}`)
+    if (isMounted(this.model)) return sourceFileAt(join(dirname(this.model), location))
     const named = dirname(resolve(this.model))
     const [folder, path] = await Promise.all([real(named), real(join(named, location))])
     const cache = await trustedCache(folder)
