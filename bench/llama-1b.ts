@@ -42,7 +42,7 @@ async function measured(folder: string, dtype: Dtype): Promise<Measured> {
   const { weightBytes } = await plan(cid, { store, engine: 'native' })
   await using asset = await openAsset(cid, async () => store)
   const bySize = [...asset.manifest.files.values()].sort((a, b) => b.size - a.size)
-  return { dtype, store, cid, weightBytes, folder, files: bySize.map((file) => asset.pathOf(file)) }
+  return { dtype, store, cid, weightBytes, folder, files: await Promise.all(bySize.map(async (file) => (await asset.placeOf(file)).path)) }
 }
 
 /** The text of a file, which `make` gives where there is none. */

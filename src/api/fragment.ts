@@ -15,8 +15,19 @@ export interface FragmentOptions extends LongCall {
    * of 32 with a scale; README.md says what each costs
    */
   readonly dtype?: WeightDtype | undefined
+  /**
+   * leaves weights in the files where they are, which must stay there: the store keeps headers and checksums alone. What is
+   * converted, or does not lie in one run, is copied all the same. Only into a store
+   */
+  readonly link?: boolean | undefined
   /** a name for people, kept in the manifest; it changes the CID */
   readonly name?: string | undefined
+}
+
+/** So many files, of so many bytes. */
+export interface FileCount {
+  readonly files: number
+  readonly bytes: number
 }
 
 /** What was made: the CID of the asset folder, its files, and their bytes. */
@@ -24,32 +35,62 @@ export interface FragmentResult {
   readonly cid: string
   readonly files: number
   readonly bytes: number
+  /** bytes of weights and other files that came from the hub, where it is a model of the hub */
+  readonly fetched?: number
+  /** with `link`: the fragments that were not copied, and those that had to be, with their bytes */
+  readonly linked?: FileCount
+  readonly copied?: FileCount
   /** what people should know: that and why the asset can't be run, where its checkpoint gave no graph */
   readonly note?: string
 }
 
 /**
  * Splits a checkpoint by module keys into an asset, into a store or a new folder: a Hugging Face folder (safetensors, else
- * `pytorch_model.bin`, single or sharded), a GGUF file, of which config and tokenizer are made, or a single file of safetensors or of PyTorch (torch.save in both its formats,
+ * `pytorch_model.bin`, single or sharded), a TensorFlow.js model (its folder or model.json), a GGUF file, of which config and tokenizer
+ * are made, or a single file of safetensors or of PyTorch (torch.save in both its formats,
  * TorchScript), told apart by what is in it, which gives an asset of weights alone. Nothing in a pickle is ever run. The same weights give the same CID on every run and machine, in every `dtype`. Memory stays bounded:
  * tensors are streamed and converted in ranges, never loaded. A checkpoint of a family or variant that is not known is
  * stored without a graph; it can't be quantised, since nothing says what its weights are for.
+ *
+ * `hf:OWNER/NAME` is a model of the Hugging Face hub, `@REVISION` after it another revision than main, `/FILE` before that a
+ * single file. What is needed is fetched by ranges, straight into the asset; a call that was interrupted is gone on with by the
+ * next that is the same. What the hub's cache on this machine has is read there. HF_TOKEN, HF_ENDPOINT, HF_HUB_OFFLINE, HF_HOME
+ * and HF_HUB_CACHE are heeded.
  * @throws AssetError 'BAD_USAGE' without `store` or `out`; 'NOT_FOUND', 'BAD_INPUT', 'UNSUPPORTED', 'LIMIT', 'CORRUPT', 'IO', 'ABORTED'; nothing half-written stays.
  */
 export async function fragment(path: string, options: FragmentOptions): Promise<FragmentResult> {
-  const { store, out, name, dtype = 'keep' } = options
+  const { store, out, dtype = 'keep' } = options
   if (!WEIGHT_DTYPES.includes(dtype))
     throw new AssetError('BAD_USAGE', `Cannot store weights as ${JSON.stringify(dtype)}: give one of ${WEIGHT_DTYPES.join(', ')}`)
   if ((store === undefined) === (out === undefined)) {
     throw new AssetError('BAD_USAGE', 'Cannot fragment without knowing where to: give either a store or an out folder')
   }
+  if (options.link && !store)
+    throw new AssetError('BAD_USAGE', 'Cannot link from a folder to where weights are: only a store can; give a store, or leave link out')
+  if (path.startsWith('hf:')) {
+    const { mountHub } = await import('../transport/hub/open.js')
+    await using hub = await mountHub(path, options)
+    return { ...(await fragmentAt(hub.path, options)), fetched: hub.fetched() }
+  }
+  return fragmentAt(path, options)
+}
+
+async function fragmentAt(path: string, options: FragmentOptions): Promise<FragmentResult> {
   const [{ planModelAsset }, { openCheckpoint }, { writeAssetFolder }] = await Promise.all([
     import('../asset/model-asset.js'),
     import('../sources/open.js'),
     import('../asset/write-asset.js'),
   ])
+  const { store, out, name, dtype } = options
   const plan = await planModelAsset(await openCheckpoint(path), { name, dtype, signal: options.signal })
-  return summary(store ? await store.write(plan, options) : await writeAssetFolder(plan, out!, options))
+  const written = store ? await store.write(plan, options) : await writeAssetFolder(plan, out!, options)
+  return { ...summary(written), ...(options.link && linkCounts(written)) }
+}
+
+function linkCounts({ files }: WrittenAsset): Pick<FragmentResult, 'linked' | 'copied'> {
+  const fragments = files.filter(({ path }) => path.startsWith('modules/'))
+  const count = (some: typeof fragments) => ({ files: some.length, bytes: some.reduce((sum, { size }) => sum + size, 0) })
+  return { linked: count(fragments.filter(({ link }) => link)), copied: count(fragments.filter(({ link }) => !link)) }
 }
 
 /**

@@ -122,7 +122,8 @@ export class Model implements AsyncDisposable {
   }
 
   /**
-   * Generates token by token after a prompt: text, a conversation (rendered by the model's chat template), or token ids.
+   * Generates token by token after a prompt: text, a conversation (rendered by the model's chat template), or token ids. A model with
+   * an encoder reads the prompt there, once, and gives what its decoder writes.
    * Calls on one model take turns, token by token. Leaving the loop cancels and frees the cache at once.
    * @throws AssetError 'BAD_INPUT' for a parameter out of its range, 'UNSUPPORTED', 'ABORTED', 'CLOSED'
    */

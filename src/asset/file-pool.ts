@@ -5,22 +5,28 @@ import { inLanes } from '../core/lanes.js'
 import { LEAF } from '../core/limits.js'
 import type { LongCall } from '../core/progress.js'
 import { fileDag } from './dag.js'
-import type { ExpectedFile, PieceSums, TaskFailure } from './file-worker.js'
-import { batchPieces, type PlannedFile } from './pieces.js'
+import { answerQuestion } from './elsewhere.js'
+import type { ExpectedFile, PieceSums, TaskFailure, WriteFailure } from './file-worker.js'
+import type { Journal } from './journal.js'
+import { batchPieces, isRemote, type Piece, type PlannedFile } from './pieces.js'
 import { type AssetFile, type FileSums, type HashedFile, joinSums } from './sums.js'
 
 const BATCH = 32 * LEAF
+// What is fetched is noted more often: it is all that another run need not fetch again.
+const REMOTE_BATCH = 8 * LEAF
 // One computes, the others wait for the disk.
 const TASKS_PER_THREAD = 3
+// Those mostly wait for the network.
+const REMOTE_THREADS = 4
 
 /** Runs one task per input on all cores, a few more at a time than there are threads, so that nothing piles up in memory. What `onDone` throws stops the rest. */
 async function runTasks<In, Out>(
   name: string,
   inputs: readonly In[],
-  onDone: (output: Out, input: In) => void,
-  signal?: AbortSignal,
+  onDone: (output: Out, input: In) => void | Promise<void>,
+  { signal, leastThreads = 1 }: { readonly signal?: AbortSignal | undefined; readonly leastThreads?: number } = {},
 ): Promise<void> {
-  const threads = Math.min(availableParallelism(), inputs.length)
+  const threads = Math.min(Math.max(availableParallelism(), leastThreads), inputs.length)
   if (threads === 0) return
   const { Piscina } = await import('piscina')
   const pool = new Piscina({
@@ -29,11 +35,12 @@ async function runTasks<In, Out>(
     maxThreads: threads,
     concurrentTasksPerWorker: TASKS_PER_THREAD,
   })
+  pool.on('message', answerQuestion)
   const check = () => throwIfAborted(signal, 'write or verify the asset')
   try {
     await inLanes(inputs, threads * TASKS_PER_THREAD, async (input) => {
       check()
-      onDone(await pool.run(input, { name }), input)
+      await onDone(await pool.run(input, { name }), input)
     })
     // A small asset is one task: what came while it ran was not heard of yet.
     check()
@@ -44,26 +51,46 @@ async function runTasks<In, Out>(
 
 /**
  * Writes and hashes files on all cores, each byte read once; memory is a few buffers per thread, whatever the sizes.
- * `targetOf` gives the path on disk, whose folder must exist. Files are synced to disk when this resolves.
+ * `targetOf` gives the path on disk, whose folder must exist; a file without one is only hashed. Files are synced to disk when this resolves. With a journal,
+ * what an earlier run has written of the same files stays, and what this one writes is noted.
  * @throws AssetError 'CORRUPT' where a source changed under it, 'IO', 'ABORTED'; what was written so far is the caller's to remove.
  */
 export async function writeFiles(
   files: readonly PlannedFile[],
-  targetOf: (path: string) => string,
-  options: LongCall = {},
+  targetOf: (path: string) => string | undefined,
+  options: LongCall & { readonly journal?: Journal | undefined } = {},
 ): Promise<HashedFile[]> {
+  const { signal, journal } = options
   const total = files.reduce((sum, file) => sum + file.size, 0)
   const runs: Map<number, FileSums>[] = files.map(() => new Map())
   let done = 0
-  const onDone = (pieces: PieceSums[] | TaskFailure) => {
-    if ('error' in pieces) throw new AssetError(pieces.error.code, pieces.error.message)
+  const take = (pieces: readonly PieceSums[]) => {
     for (const { file, at, sums } of pieces) {
       runs[file]!.set(at, sums)
       done += sums.size
     }
     options.onProgress?.({ phase: 'write', done, total })
   }
-  await runTasks('writePieces', batchPieces(files, targetOf, BATCH), onDone, options.signal)
+  const remote = files.some(isRemote)
+  let batches = batchPieces(files, targetOf, remote ? REMOTE_BATCH : BATCH)
+  if (journal) {
+    const noted = batches.flat().filter(({ file, at, size }) => journal.has({ path: files[file]!.path, at, size }))
+    const isThere = new Set<Piece>()
+    const check = (sums: FileSums | TaskFailure, piece: Piece) => {
+      if ('error' in sums || !journal.isRight(files[piece.file]!.path, piece.at, sums)) return
+      isThere.add(piece)
+      take([{ file: piece.file, at: piece.at, sums }])
+    }
+    await runTasks('sumPiece', noted, check, { signal })
+    batches = batches.map((batch) => batch.filter((piece) => !isThere.has(piece))).filter((batch) => batch.length > 0)
+  }
+  const onDone = async (result: PieceSums[] | WriteFailure) => {
+    const pieces = 'error' in result ? result.written : result
+    await journal?.add(pieces.map(({ file, at, sums }) => ({ path: files[file]!.path, at, sums })))
+    if ('error' in result) throw new AssetError(result.error.code, result.error.message)
+    take(pieces)
+  }
+  await runTasks('writePieces', batches, onDone, { signal, leastThreads: remote ? REMOTE_THREADS : 1 })
   return Promise.all(
     files.map(async ({ path, size }, index) => {
       const sums = joinSums([...runs[index]!].sort(([a], [b]) => a - b).map(([, run]) => run))
@@ -86,7 +113,7 @@ export async function sumFiles(files: readonly ExpectedFile[], options: LongCall
     done += file.size
     options.onProgress?.({ phase: 'verify', done, total })
   }
-  await runTasks('sumFile', files, onDone, options.signal)
+  await runTasks('sumFile', files, onDone, options)
   return files.map((file) => sums.get(file)!)
 }
 

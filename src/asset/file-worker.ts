@@ -5,7 +5,9 @@ import { LEAF } from '../core/limits.js'
 import { openFileSync } from '../core/read.js'
 import type { ByteSource, SourceFile } from '../sources/checkpoint.js'
 import { LARGEST_WINDOW, type Strided, scatter, windowsOf } from '../sources/strided.js'
-import { convertInto } from './convert/conversion.js'
+import { convertInto, sourceBytes } from './convert/conversion.js'
+import { readElsewhere } from './elsewhere.js'
+import type { Link } from './link.js'
 import { type Piece, partSize } from './pieces.js'
 import { type FileSums, Summer } from './sums.js'
 
@@ -14,11 +16,18 @@ export interface TaskFailure {
   readonly error: { readonly code: ErrorCode; readonly message: string }
 }
 
+/** Why a batch was not written to its end, and what of it was. */
+export interface WriteFailure extends TaskFailure {
+  readonly written: readonly PieceSums[]
+}
+
 /** A file to be summed up: where it is, its name for errors, and its size in bytes. */
 export interface ExpectedFile {
   readonly path: string
   readonly what: string
   readonly size: number
+  /** where only its header is its own */
+  readonly link?: Link
 }
 
 /** The sums of one written piece. */
@@ -35,26 +44,28 @@ const GATHERED = 4 * LEAF
  * Writes a batch of pieces in order, hashing what is written; runs in a thread of the pool. While the disk takes them in
  * for good, the thread goes on with its next batch.
  */
-export async function writePieces(pieces: readonly Piece[]): Promise<PieceSums[] | TaskFailure> {
+export async function writePieces(pieces: readonly Piece[]): Promise<PieceSums[] | WriteFailure> {
   const sources = new Map<string, number>()
   const results: PieceSums[] = []
   const synced: Promise<void>[] = []
   try {
     for (const piece of pieces) {
-      const target = guarded(`write ${piece.target}`, () => openSync(piece.target, constants.O_WRONLY | constants.O_CREAT, 0o644))
+      const { target: path } = piece
+      const target =
+        path === undefined ? undefined : guarded(`write ${path}`, () => openSync(path, constants.O_WRONLY | constants.O_CREAT, 0o644))
       try {
         results.push({ file: piece.file, at: piece.at, sums: writePiece(piece, target, sources) })
       } catch (error) {
-        closeSync(target)
+        if (target !== undefined) closeSync(target)
         throw error
       }
-      synced.push(syncAndClose(target, piece.target))
+      synced.push(target === undefined ? Promise.resolve() : syncAndClose(target, path!))
     }
     await Promise.all(synced)
     return results
   } catch (error) {
-    await Promise.allSettled(synced)
-    return failure(error, 'write the asset')
+    const outcomes = await Promise.allSettled(synced)
+    return { ...failure(error, 'write the asset'), written: results.filter((_, at) => outcomes[at]?.status === 'fulfilled') }
   } finally {
     for (const fd of sources.values()) closeSync(fd)
   }
@@ -70,13 +81,13 @@ async function syncAndClose(fd: number, path: string): Promise<void> {
   }
 }
 
-function writePiece(piece: Piece, target: number, sources: Map<string, number>): FileSums {
+function writePiece(piece: Piece, target: number | undefined, sources: Map<string, number>): FileSums {
   const summer = new Summer()
   let at = piece.at
   let fill = 0
   const flush = () => {
     summer.update(buffer.subarray(0, fill))
-    guarded(`write ${piece.target}`, () => writeFully(target, fill, at))
+    if (target !== undefined) guarded(`write ${piece.target}`, () => writeFully(target, fill, at))
     at += fill
     fill = 0
   }
@@ -86,10 +97,10 @@ function writePiece(piece: Piece, target: number, sources: Map<string, number>):
       if ('bytes' in part) buffer.set(part.bytes.subarray(done, done + length), fill)
       else {
         const { source } = part
-        const fd = sourceFd(source.file, sources)
+        const open = openSource(source, sources, 'to' in part ? sourceBytes(part) : part.skip + part.length)
         const target = buffer.subarray(fill, fill + length)
-        if ('to' in part) convertInto(part, done, target, (into, from) => readSource(fd, source, into, from))
-        else readSource(fd, source, target, part.skip + done)
+        if ('to' in part) convertInto(part, done, target, (into, from) => readSource(open, into, from))
+        else readSource(open, target, part.skip + done)
       }
       done += length
       fill += length
@@ -98,6 +109,18 @@ function writePiece(piece: Piece, target: number, sources: Map<string, number>):
   }
   if (fill > 0) flush()
   return summer.finish()
+}
+
+/** A source that is open: its file's descriptor, unless it is elsewhere. */
+interface OpenSource {
+  readonly source: ByteSource
+  readonly fd: number | undefined
+  /** bytes of the source, from its first on, that are needed sooner or later */
+  readonly needed: number
+}
+
+function openSource(source: ByteSource, sources: Map<string, number>, needed: number): OpenSource {
+  return { source, fd: source.file.isRemote ? undefined : sourceFd(source.file, sources), needed }
 }
 
 /** Opens a source once per batch and makes sure that it is still the file whose header was read. */
@@ -111,14 +134,14 @@ function sourceFd(file: SourceFile, sources: Map<string, number>): number {
 }
 
 /** Fills `target` with the bytes of a source from its byte `from` on. */
-function readSource(fd: number, source: ByteSource, target: Uint8Array, from: number): void {
-  const { file, offset, strided } = source
+function readSource(open: OpenSource, target: Uint8Array, from: number): void {
+  const { offset, strided } = open.source
   if (!strided) {
-    readFully(fd, file, target, offset + from)
+    readFully(open, target, offset + from, offset + open.needed)
     return
   }
   for (let done = 0; done < target.byteLength; ) {
-    const run = gatheredRun(fd, source, strided, from + done)
+    const run = gatheredRun(open, strided, from + done)
     const length = Math.min(run.byteLength, target.byteLength - done)
     target.set(run.subarray(0, length), done)
     done += length
@@ -129,7 +152,8 @@ function readSource(fd: number, source: ByteSource, target: Uint8Array, from: nu
 const gathered = { source: undefined as ByteSource | undefined, from: 0, length: 0, bytes: new Uint8Array(0), window: new Uint8Array(0) }
 
 /** Bytes of a view from its byte `from` on, as many as there are in the run that it lies in. */
-function gatheredRun(fd: number, source: ByteSource, strided: Strided, from: number): Uint8Array {
+function gatheredRun(open: OpenSource, strided: Strided, from: number): Uint8Array {
+  const { source } = open
   if (gathered.source !== source || from < gathered.from || from >= gathered.from + gathered.length) {
     if (gathered.bytes.byteLength === 0)
       Object.assign(gathered, { bytes: new Uint8Array(GATHERED), window: new Uint8Array(LARGEST_WINDOW) })
@@ -139,7 +163,7 @@ function gatheredRun(fd: number, source: ByteSource, strided: Strided, from: num
     for (const window of windowsOf(source.offset, strided, begin, gathered.length)) {
       const { position, length, dimensions, to } = window
       const into = dimensions.length === 0 ? gathered.bytes.subarray(to, to + length) : gathered.window.subarray(0, length)
-      readFully(fd, source.file, into, position)
+      readFully(open, into, position, position + length)
       if (dimensions.length > 0) scatter(window, into, gathered.bytes)
     }
     gathered.source = source
@@ -147,7 +171,12 @@ function gatheredRun(fd: number, source: ByteSource, strided: Strided, from: num
   return gathered.bytes.subarray(from - gathered.from, gathered.length)
 }
 
-function readFully(fd: number, file: SourceFile, target: Uint8Array, position: number): void {
+/** Reads bytes of a source's file; of one that is elsewhere those up to `until` come along. */
+function readFully({ fd, source: { file } }: OpenSource, target: Uint8Array, position: number, until: number): void {
+  if (fd === undefined) {
+    readElsewhere(file.path, target, position, until)
+    return
+  }
   for (let done = 0; done < target.byteLength; ) {
     const read = guarded(`read ${file.path}`, () => readSync(fd, target, done, target.byteLength - done, position + done))
     if (read === 0) throw changed(file)
@@ -174,16 +203,43 @@ function guarded<T>(doing: string, call: () => T): T {
   }
 }
 
+/** The sums of the bytes that lie where a piece belongs; runs in a thread of the pool. */
+export function sumPiece({ target, at, size }: Piece & { readonly target: string }): FileSums | TaskFailure {
+  try {
+    const { fd } = openFileSync(target, target)
+    try {
+      const summer = new Summer()
+      for (let done = 0; done < size; ) {
+        const read = guarded(`read ${target}`, () => readSync(fd, buffer, 0, Math.min(buffer.byteLength, size - done), at + done))
+        if (read === 0) break
+        summer.update(buffer.subarray(0, read))
+        done += read
+      }
+      return summer.finish()
+    } finally {
+      closeSync(fd)
+    }
+  } catch (error) {
+    return failure(error, `read ${target}`)
+  }
+}
+
 /** The sums of a file as it is on disk; runs in a thread of the pool. Not a byte more is read than tells that it is too long. */
-export function sumFile({ path, what, size }: ExpectedFile): FileSums | TaskFailure {
+export function sumFile({ path, what: name, size: whole, link }: ExpectedFile): FileSums | TaskFailure {
+  const what = link ? `${name}, which is linked to ${path},` : name
   try {
     const { fd, facts } = openFileSync(path, what)
     try {
-      if (facts.size !== size) throw anotherSize(what, facts.size, size)
       const summer = new Summer()
+      const expected = link ? link.source.size : whole
+      if (facts.size !== expected) throw anotherSize(what, facts.size, expected)
+      if (link) summer.update(link.header)
+      const [offset, size] = link ? [link.offset, link.length] : [0, whole]
+      // Not where another file goes on after it.
+      const more = link ? 0 : 1
       for (let at = 0; at <= size; ) {
-        const length = Math.min(buffer.byteLength, size + 1 - at)
-        const read = guarded(`read ${what}`, () => readSync(fd, buffer, 0, length, at))
+        const length = Math.min(buffer.byteLength, size + more - at)
+        const read = guarded(`read ${what}`, () => readSync(fd, buffer, 0, length, offset + at))
         at += read
         if (at > size || (read === 0 && at < size)) throw anotherSize(what, at, size)
         if (read === 0) break

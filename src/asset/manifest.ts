@@ -25,6 +25,16 @@ export interface Manifest {
   readonly files: ReadonlyMap<string, AssetFile>
 }
 
+/** The path of an asset's ONNX graph; undefined where it has no program. @throws AssetError 'UNSUPPORTED' for a program of another kind */
+export function graphOf({ main }: Manifest, where: string): string | undefined {
+  if (main?.endsWith('.json'))
+    throw new AssetError(
+      'UNSUPPORTED',
+      `Cannot run ${where}: it is a TensorFlow.js model (${main}), and the engine for those is not there yet; it can be stored, verified and shared`,
+    )
+  return main
+}
+
 /** The canonical bytes of asset.json: fixed key order, files ordered by UTF-8 bytes, compact, a newline at the end. */
 export function encodeManifest(manifest: Manifest): Uint8Array<ArrayBuffer> {
   const { kind, name, main, config } = manifest

@@ -2,11 +2,10 @@ import type { Config } from '../../models/config.js'
 import { AssetError } from '../core/errors.js'
 import { LIMITS } from '../core/limits.js'
 import { compareUtf8 } from '../core/paths.js'
-import { readSmallFile } from '../core/read.js'
 import { parseGraph } from '../graph/parse.js'
 import { weightRoles } from '../graph/roles.js'
 import type { StateDict, WeightRef } from '../graph/weights.js'
-import type { Checkpoint, TensorRef } from '../sources/checkpoint.js'
+import { type Checkpoint, readSourceFile, type TensorRef } from '../sources/checkpoint.js'
 import { isQuantised, type PlannedTensor, planFloats, planTensors, type WeightDtype } from './convert/plan.js'
 import { layoutFragment } from './fragment-codec.js'
 import { checkPaths, GRAPH, INDEX, type Manifest } from './manifest.js'
@@ -50,14 +49,20 @@ export async function planModelAsset(checkpoint: Checkpoint, options: PlanOption
     const made = checkpoint.made?.get(path)
     if (made) return { bytes: made, what: `the ${path} made of ${checkpoint.folder}` }
     const file = checkpoint.copies.get(path)
-    return file && { bytes: await readSmallFile(file.path, LIMITS.json), what: file.path }
+    return file && { bytes: await readSourceFile(file.path, LIMITS.json), what: file.path }
   }
   const config = await readConfig(read)
-  const sources = await untie(config, checkpoint.tensors, options.signal)
-  const { dtype } = options
+  const { dtype = 'keep' } = options
+  const { program: own } = checkpoint
+  if (own && dtype !== 'keep')
+    throw new AssetError(
+      'UNSUPPORTED',
+      `Cannot convert ${checkpoint.folder}: its own program says what its weights are; use the dtype keep`,
+    )
+  const sources = own ? checkpoint.tensors : await untie(config, checkpoint.tensors, options.signal)
   const tensors = planTensors(sources, dtype, isQuantised(dtype) ? await rolesOf(checkpoint, config, read, sources) : undefined)
   const { files, weights } = planFragments(tensors)
-  const program = await programOf(config, read, weights)
+  const program = own ? { graph: undefined, why: own.problem } : await programOf(config, read, weights)
   const { graph } = program
   if (graph) files.push(plannedFile(GRAPH, [{ bytes: graph }]))
   files.push(plannedFile(INDEX, [{ bytes: indexBytes(weights) }]))
@@ -72,6 +77,7 @@ export async function planModelAsset(checkpoint: Checkpoint, options: PlanOption
     files,
     ...(options.name !== undefined && { name: options.name }),
     ...(program.graph ? { main: GRAPH } : { whyNoGraph: program.why }),
+    ...(own?.path !== undefined && { main: own.path }),
     ...(config && { config: 'config.json' }),
     ...(checkpoint.notes && { notes: checkpoint.notes }),
   }
@@ -95,7 +101,8 @@ function planFragments(tensors: ReadonlyMap<string, PlannedTensor>): { files: Pl
     const layout = layoutFragment(module.tensors.map((name) => ({ ...tensors.get(name)!, name })))
     const parts: Part[] = [{ bytes: layout.header }]
     for (const { name, dtype, shape, offset, length } of layout.tensors) {
-      parts.push(tensors.get(name)!.part)
+      const { part, further = [] } = tensors.get(name)!
+      parts.push(part, ...further)
       weights.set(name, { dtype, shape, location: module.path, offset, length })
     }
     files.push(plannedFile(module.path, parts))

@@ -21,7 +21,8 @@ export interface PlannedFile {
 /** A run of one file's bytes, starting on a leaf boundary at byte `at`: the unit of work of the write pool. */
 export interface Piece {
   readonly file: number
-  readonly target: string
+  /** where it is written; it is only hashed where there is none */
+  readonly target: string | undefined
   readonly at: number
   readonly size: number
   readonly parts: readonly Part[]
@@ -30,6 +31,11 @@ export interface Piece {
 /** The size in bytes of one part. */
 export function partSize(part: Part): number {
   return 'bytes' in part ? part.bytes.byteLength : part.length
+}
+
+/** True for a file that is made of bytes which are not on this disk. */
+export function isRemote({ parts }: Pick<PlannedFile, 'parts'>): boolean {
+  return parts.some((part) => 'source' in part && part.source.file.isRemote)
 }
 
 /** A whole file as a part of another. */
@@ -62,7 +68,7 @@ export function sliceParts(parts: readonly Part[], from: number, to: number): Pa
  * Cuts files into batches of pieces of at most about `batchBytes`: small files share a batch, a large one is cut on
  * multiples of `batchBytes` (itself a multiple of the leaf size), so that every core has work whatever the sizes.
  */
-export function batchPieces(files: readonly PlannedFile[], targetOf: (path: string) => string, batchBytes: number): Piece[][] {
+export function batchPieces(files: readonly PlannedFile[], targetOf: (path: string) => string | undefined, batchBytes: number): Piece[][] {
   const batches: Piece[][] = []
   let current: Piece[] = []
   let fill = 0

@@ -2,6 +2,7 @@ import { createHash, type Hash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import type { CID } from 'multiformats/cid'
 import { LEAF, PAGE } from '../core/limits.js'
+import type { Link } from './link.js'
 
 /**
  * What is known of a file's bytes: its size, the SHA-256 of each 1 MiB leaf (32 bytes each, one after the other; an
@@ -104,4 +105,6 @@ export interface AssetFile {
 /** A file with all that is known of its bytes. */
 export interface HashedFile extends AssetFile {
   readonly sums: FileSums
+  /** it was hashed where it lies, and not written */
+  readonly link?: Link
 }

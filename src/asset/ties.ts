@@ -1,11 +1,11 @@
-import type { FileHandle } from 'node:fs/promises'
+import { isDeepStrictEqual } from 'node:util'
 import type { Config } from '../../models/config.js'
 import { familyOf } from '../../models/registry.js'
 import { dtypeSize } from '../core/dtypes.js'
 import { AssetError, throwIfAborted } from '../core/errors.js'
 import { LEAF } from '../core/limits.js'
-import { readExactly, withFile } from '../core/read.js'
-import type { TensorRef } from '../sources/checkpoint.js'
+import { type Readable, readExactly } from '../core/read.js'
+import { type TensorRef, withSource } from '../sources/checkpoint.js'
 import { PACKED } from '../sources/gguf/types.js'
 import { LARGEST_WINDOW, scatter, windowsOf } from '../sources/strided.js'
 
@@ -40,12 +40,14 @@ function tiesOf(config: Config | undefined, names: ReadonlySet<string>): Readonl
 }
 
 /** True where two tensors of one length hold the same bytes; reads no further than to the first difference. */
-function sameBytes(a: TensorRef, b: TensorRef, signal: AbortSignal | undefined): Promise<boolean> {
+async function sameBytes(a: TensorRef, b: TensorRef, signal: AbortSignal | undefined): Promise<boolean> {
+  // As a file has them that PyTorch wrote: the same place, which need not be read.
+  if (a.file.path === b.file.path && a.offset === b.offset && isDeepStrictEqual(a.strided, b.strided)) return true
   const length = bytesInFile(a)
   const step = Math.min(4 * LEAF, length)
   const buffers = [new Uint8Array(step), new Uint8Array(step)] as const
-  return withFile(a.file.path, a.file.path, (one) =>
-    withFile(b.file.path, b.file.path, async (two) => {
+  return withSource(a.file.path, (one) =>
+    withSource(b.file.path, async (two) => {
       for (let at = 0; at < length; at += step) {
         throwIfAborted(signal, 'compare tied tensors')
         const [left, right] = buffers.map((buffer) => buffer.subarray(0, Math.min(step, length - at))) as [Uint8Array, Uint8Array]
@@ -65,7 +67,7 @@ function bytesInFile({ length, packed }: TensorRef): number {
 }
 
 /** Fills `target` with the bytes of a tensor from its byte `from` on. */
-async function readRun(handle: FileHandle, { file, offset, strided }: TensorRef, target: Uint8Array, from: number): Promise<void> {
+async function readRun(handle: Readable, { file, offset, strided }: TensorRef, target: Uint8Array, from: number): Promise<void> {
   let gathered: Uint8Array | undefined
   for (const window of windowsOf(offset, strided, from, target.byteLength)) {
     const { position, length, dimensions, to } = window

@@ -6,9 +6,11 @@ import { AssetError, ioError, systemCode } from '../core/errors.js'
 import type { LongCall } from '../core/progress.js'
 import { type DagNode, folderDag } from './dag.js'
 import { writeFiles } from './file-pool.js'
+import { fingerprint, Journal } from './journal.js'
+import type { Link } from './link.js'
 import { encodeManifest, MANIFEST, type Manifest } from './manifest.js'
 import type { PlannedAsset } from './model-asset.js'
-import { plannedFile } from './pieces.js'
+import { isRemote, plannedFile } from './pieces.js'
 import type { HashedFile } from './sums.js'
 
 /** An asset that lies in a folder, complete: its CID, manifest, files (the manifest among them) and folder blocks. */
@@ -23,17 +25,33 @@ export interface WrittenAsset {
   readonly notes?: readonly string[]
 }
 
-/** Writes a planned asset into an existing empty folder, the manifest last; everything is synced to disk. @throws AssetError */
-export async function writeAsset(plan: PlannedAsset, folder: string, options: LongCall = {}): Promise<WrittenAsset> {
+/** What {@link writeAsset} takes beside the plan. */
+export interface WriteOptions extends LongCall {
+  readonly journal?: Journal | undefined
+  /** files by their paths that are only hashed, since they stay where they are */
+  readonly links?: ReadonlyMap<string, Link>
+}
+
+/**
+ * Writes a planned asset into an existing folder, empty but for what the journal says that is there, the manifest last;
+ * everything is synced to disk.
+ * @throws AssetError
+ */
+export async function writeAsset(plan: PlannedAsset, folder: string, options: WriteOptions = {}): Promise<WrittenAsset> {
+  const { links } = options
   const targetOf = (path: string) => join(folder, path)
-  const folders = new Set(plan.files.map(({ path }) => dirname(targetOf(path))))
+  const written = plan.files.filter(({ path }) => !links?.has(path))
+  const folders = new Set(written.map(({ path }) => dirname(targetOf(path))))
   for (const path of folders) {
     await mkdir(path, { recursive: true }).catch((error: unknown) => {
       throw ioError(`create ${path}`, error)
     })
   }
-  const files = await writeFiles(plan.files, targetOf, options)
-  return sealAsset(plan, files, folder)
+  // Of an earlier run, which may have given it another name.
+  if (options.journal) await rm(targetOf(MANIFEST), { force: true })
+  const files = await writeFiles(plan.files, (path) => (links?.has(path) ? undefined : targetOf(path)), options)
+  const linked = files.map((file) => ({ ...file, ...(links?.has(file.path) && { link: links.get(file.path)! }) }))
+  return sealAsset(plan, linked, folder)
 }
 
 /** Writes the manifest over files that are in the folder already, and gives the asset that the folder now is. */
@@ -56,17 +74,26 @@ export async function sealAsset(about: Omit<PlannedAsset, 'files'>, files: reado
 /**
  * Writes a planned asset as a new folder `out`: into a sibling first, renamed when it is complete, so that nothing
  * half-written ever has the name.
- * @throws AssetError 'BAD_USAGE' where `out` exists and is not empty; 'IO' (a full disk, ...); nothing stays then.
+ * @throws AssetError 'BAD_USAGE' where `out` exists and is not empty; 'IO' (a full disk, ...); nothing stays then, unless bytes
+ *   come from elsewhere: then the sibling does, and the next call goes on with it.
  */
 export function writeAssetFolder(plan: PlannedAsset, out: string, options: LongCall = {}): Promise<WrittenAsset> {
-  return intoNewFolder(out, (staging) => writeAsset(plan, staging, options))
+  if (!plan.files.some(isRemote)) return intoNewFolder(out, (staging) => writeAsset(plan, staging, options))
+  const fill = async (staging: string) => {
+    const journal = await Journal.open(join(dirname(staging), 'journal'))
+    return writeAsset(plan, staging, { ...options, journal })
+  }
+  return intoNewFolder(out, fill, fingerprint(plan.files))
 }
 
-/** Makes a new folder `out` of what `fill` writes into a sibling of it; the name appears when it is complete. */
-export async function intoNewFolder<T>(out: string, fill: (staging: string) => Promise<T>): Promise<T> {
+/**
+ * Makes a new folder `out` of what `fill` writes into a sibling of it; the name appears when it is complete. With a name for what
+ * is made, that is a folder in the sibling, which stays where it fails.
+ */
+export async function intoNewFolder<T>(out: string, fill: (staging: string) => Promise<T>, unfinished?: string): Promise<T> {
   const target = resolve(out)
   await checkVacant(target)
-  return withStaging(target, async (staging) => {
+  const use = async (staging: string) => {
     const result = await fill(staging)
     // The names inside are safe before the folder has its own, or a crash could leave it with some of its files.
     await syncTree(staging)
@@ -79,7 +106,18 @@ export async function intoNewFolder<T>(out: string, fill: (staging: string) => P
       throw error
     }
     return result
-  })
+  }
+  if (unfinished === undefined) return withStaging(target, use)
+  const sibling = join(dirname(target), `.${basename(target)}.unfinished-${unfinished.slice(0, 16)}`)
+  const staging = join(sibling, 'asset')
+  try {
+    await makeFolder(staging)
+    const result = await use(staging)
+    await rm(sibling, { recursive: true, force: true }).catch(() => undefined)
+    return result
+  } catch (error) {
+    throw ioError(`write the asset folder ${out}`, error)
+  }
 }
 
 /** Makes a sibling of a folder for work in progress; whatever is left of it when `use` is done is removed. */

@@ -19,6 +19,15 @@ import { harmless } from '../core/one-line.js'
 import { note, print, table, withProgress } from './output.js'
 import { amount, FROM } from './pull-command.js'
 
+interface FragmentFlags {
+  readonly out?: string
+  readonly store?: boolean
+  readonly dtype: WeightDtype
+  readonly name?: string
+  readonly link?: boolean
+  readonly json?: boolean
+}
+
 /** Commands that make, look at and check assets: fragment, seal, inspect, verify. */
 export function addAssetCommands(program: Command): void {
   program
@@ -26,23 +35,24 @@ export function addAssetCommands(program: Command): void {
     .description('split a checkpoint by module into a content-addressed asset')
     .argument(
       '<checkpoint>',
-      'folder with model.safetensors or pytorch_model.bin or shards of them, or a file: .safetensors, .gguf, .pt, .pth, .bin',
+      'folder with model.safetensors or pytorch_model.bin or shards of them, a file: .safetensors, .gguf, .pt, .pth, .bin, or hf:OWNER/NAME[@REVISION]',
     )
     .option('--out <folder>', 'write the asset as a new folder')
     .option('--store', 'write the asset into the local store')
     .addOption(new Option('--dtype <dtype>', 'how weights are stored').choices(WEIGHT_DTYPES).default('keep'))
+    .option('--link', 'leave weights in the files where they are, which must stay there (only with --store)')
     .option('--name <name>', 'a name kept in the manifest')
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
-      '\nExamples:\n  $ masset fragment models/demo --store\n  $ masset fragment models/demo --out demo-asset\n  $ masset fragment models/demo --out demo-q8 --dtype q8\n  $ masset fragment weights.pt --store',
+      '\nExamples:\n  $ masset fragment models/demo --store\n  $ masset fragment models/demo --out demo-asset\n  $ masset fragment models/demo --out demo-q8 --dtype q8\n  $ masset fragment weights.pt --store\n  $ masset fragment hf:HuggingFaceTB/SmolLM2-135M --store',
     )
-    .action(async (checkpoint: string, options: { out?: string; store?: boolean; dtype: WeightDtype; name?: string; json?: boolean }) => {
+    .action(async (checkpoint: string, options: FragmentFlags) => {
       if ((options.out === undefined) === !options.store)
         throw new AssetError('BAD_USAGE', 'Cannot fragment without knowing where to: give either --store or --out FOLDER')
       const store = options.store ? await openStore() : undefined
-      const { out, dtype, name } = options
-      const result = await withProgress((call) => fragment(checkpoint, { ...call, store, out, dtype, name }))
+      const { out, dtype, name, link } = options
+      const result = await withProgress((call) => fragment(checkpoint, { ...call, store, out, dtype, name, link }))
       report(result, options.json)
     })
   program
@@ -99,7 +109,12 @@ async function repairAsset(cid: string, { from, json }: { from?: string[]; json?
 }
 
 function report(result: FragmentResult, json: boolean | undefined): void {
-  note(`${result.files} files, ${formatBytes(result.bytes)}`)
+  const fetched = result.fetched === undefined ? '' : `, ${formatBytes(result.fetched)} fetched`
+  note(`${result.files} files, ${formatBytes(result.bytes)}${fetched}`)
+  const { linked, copied } = result
+  if (linked) note(`linked ${linked.files} fragments (${formatBytes(linked.bytes)}): keep the files that they are linked to`)
+  if (copied && copied.files > 0)
+    note(`copied ${copied.files} fragments (${formatBytes(copied.bytes)}): converted, fetched, or not in one piece in a file`)
   if (result.note !== undefined) note(result.note)
   print(json ? JSON.stringify(result) : result.cid)
 }

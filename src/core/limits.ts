@@ -44,6 +44,8 @@ export const LIMITS = {
   shards: 10_000,
   /** bytes of a JSON file (config, manifest, index, tokenizer) */
   json: 256 * 1024 * 1024,
+  /** files of one repository of a hub */
+  hubFiles: 100_000,
   /** values in a JSON file; a vocabulary of 256k with its merges has about 2 million */
   jsonValues: 10_000_000,
   /** nesting of a JSON file */

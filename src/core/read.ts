@@ -53,11 +53,17 @@ export async function withFile<T>(path: string, what: string, use: (handle: File
   }
 }
 
+/** What can be read by ranges: a file on disk as Node opens it, or one that is elsewhere. */
+export interface Readable {
+  /** Fills `target` from its byte `at` on with up to `length` bytes of the file from `position` on. */
+  read(target: Uint8Array, at: number, length: number, position: number): Promise<{ readonly bytesRead: number }>
+}
+
 /**
  * Fills `target` from a file at `position`.
  * @throws AssetError 'CORRUPT' where the file ends early, 'IO' where reading fails.
  */
-export async function readExactly(handle: FileHandle, target: Uint8Array, position: number, what: string): Promise<void> {
+export async function readExactly(handle: Readable, target: Uint8Array, position: number, what: string): Promise<void> {
   let done = 0
   while (done < target.byteLength) {
     const { bytesRead } = await handle.read(target, done, target.byteLength - done, position + done).catch((error: unknown) => {
@@ -78,12 +84,15 @@ export async function readExactly(handle: FileHandle, target: Uint8Array, positi
  * @throws AssetError 'LIMIT' above the limit, 'NOT_FOUND' or 'IO' where it can't be read.
  */
 export function readSmallFile(path: string, limit: number): Promise<Uint8Array<ArrayBuffer>> {
-  return withFile(path, path, async (handle, { size }) => {
-    if (size > limit) throw new AssetError('LIMIT', `Cannot read ${path}: it has ${size} bytes, the limit is ${limit}`)
-    const bytes = new Uint8Array(size)
-    await readExactly(handle, bytes, 0, path)
-    return bytes
-  })
+  return withFile(path, path, (handle, { size }) => readWhole(handle, size, limit, path))
+}
+
+/** Reads a file of `size` bytes that is open as {@link readSmallFile} does. @throws AssetError 'LIMIT' | 'CORRUPT' | 'IO' */
+export async function readWhole(handle: Readable, size: number, limit: number, what: string): Promise<Uint8Array<ArrayBuffer>> {
+  if (size > limit) throw new AssetError('LIMIT', `Cannot read ${what}: it has ${size} bytes, the limit is ${limit}`)
+  const bytes = new Uint8Array(size)
+  await readExactly(handle, bytes, 0, what)
+  return bytes
 }
 
 /** The relative paths, with `/`, of all that lies under a folder and is no folder, in order. @throws AssetError 'NOT_FOUND' | 'IO' */

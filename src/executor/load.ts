@@ -1,4 +1,5 @@
 import { freemem } from 'node:os'
+import { graphOf } from '../asset/manifest.js'
 import { programOf, type ReadText, readConfig } from '../asset/model-graph.js'
 import { AssetError } from '../core/errors.js'
 import { LIMITS } from '../core/limits.js'
@@ -26,7 +27,7 @@ export class Loader {
 
   /** @throws AssetError 'UNSUPPORTED' for an asset without a graph or an engine that can't run it, 'BUDGET_TOO_SMALL', 'BAD_INPUT', 'MISSING', 'ENGINE' */
   async load(asset: OpenAsset, settings: LoadSettings): Promise<LoadedModel> {
-    const { main } = asset.manifest
+    const main = graphOf(asset.manifest, asset.where)
     if (!main) throw await noGraph(asset)
     const index = indexGraph(parseGraph(await asset.readFile(main, LIMITS.graph)))
     const { memory, map = false } = settings

@@ -25,7 +25,9 @@ export async function openFiles(
     if (files.has(location)) continue
     const isComing = asset.arriving?.isComing(String(file.cid)) ?? false
     const sums = isComing ? new Uint32Array(0) : await asset.pages(location)
-    files.set(location, { key: String(file.cid), path: asset.pathOf(file), size: file.size, firstSum: pages })
+    const { path, link } = await asset.placeOf(file)
+    const linked = link && { begin: link.header.byteLength, offset: link.offset, size: link.source.size }
+    files.set(location, { key: String(file.cid), path, size: file.size, firstSum: pages, ...(linked && { linked }) })
     tables.push(sums)
     pages += sums.length
   }
@@ -38,8 +40,12 @@ export async function openFiles(
   return { files, sums }
 }
 
-/** Paths of the store say nothing to people: a message names files as the asset does. */
+/** Paths of the store say nothing to people: a message names files as the asset does. What it is linked to is what people have. */
 export function nameFiles(message: string, files: ReadonlyMap<string, NativeFile>, where: string): string {
-  for (const [location, { path }] of files) if (message.includes(path)) return message.replaceAll(path, `${location} of ${where}`)
+  for (const [location, { path, linked }] of files) {
+    if (!message.includes(path)) continue
+    if (!linked) return message.replaceAll(path, `${location} of ${where}`)
+    return `${message}; ${where} is linked to that file, which has to stay as it was: put it back, or fragment the checkpoint again`
+  }
   return message
 }

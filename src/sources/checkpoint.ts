@@ -1,6 +1,9 @@
 import type { Stats } from 'node:fs'
-import { withFile } from '../core/read.js'
+import { readdir } from 'node:fs/promises'
+import { AssetError, ioError } from '../core/errors.js'
+import { type Readable, readWhole, withFile } from '../core/read.js'
 import type { PackedType } from './gguf/types.js'
+import { isMounted, mountedAt, mountedIn } from './mounts.js'
 import type { StoredTensor } from './safetensors.js'
 import type { Strided } from './strided.js'
 
@@ -10,6 +13,8 @@ export interface SourceFile {
   readonly size: number
   readonly mtimeMs: number
   readonly ino: number
+  /** it is not on this disk: a thread that has no mounts asks the main one for its bytes, by its path */
+  readonly isRemote?: true
 }
 
 /** The facts of a file out of its `stat`. */
@@ -17,9 +22,37 @@ export function sourceFile(path: string, { size, mtimeMs, ino }: Stats): SourceF
   return { path, size, mtimeMs, ino }
 }
 
+/**
+ * Opens a file of a checkpoint, on disk or mounted, hands it over, and closes it.
+ * @throws AssetError 'NOT_FOUND' | 'BAD_INPUT' where it is not a file | 'IO'
+ */
+export async function withSource<T>(path: string, use: (handle: Readable, file: SourceFile) => Promise<T>): Promise<T> {
+  const mounted = mountedAt(path)
+  if (typeof mounted === 'object') return use(mounted, { path, size: mounted.size, mtimeMs: 0, ino: 0, isRemote: true })
+  if (mounted === undefined && isMounted(path))
+    throw new AssetError('NOT_FOUND', `Cannot open ${path}: there is no such file; check the name`)
+  const place = mounted ?? path
+  return withFile(place, place, (handle, facts) => use(handle, sourceFile(place, facts)))
+}
+
 /** The facts of the file at a path. @throws AssetError 'NOT_FOUND' | 'BAD_INPUT' where it is not a file | 'IO' */
 export function sourceFileAt(path: string): Promise<SourceFile> {
-  return withFile(path, path, async (_, facts) => sourceFile(path, facts))
+  return withSource(path, async (_, file) => file)
+}
+
+/** A whole file of a checkpoint, of at most `limit` bytes. @throws AssetError 'LIMIT', else as {@link withSource} */
+export function readSourceFile(path: string, limit: number): Promise<Uint8Array<ArrayBuffer>> {
+  return withSource(path, (handle, file) => readWhole(handle, file.size, limit, file.path))
+}
+
+/** What is in a folder of a checkpoint, on disk or mounted. @throws AssetError 'NOT_FOUND' | 'IO' */
+export async function entriesOf(folder: string): Promise<{ readonly name: string; readonly isFolder: boolean }[]> {
+  const mounted = mountedIn(folder)
+  if (mounted) return mounted
+  const entries = await readdir(folder, { withFileTypes: true }).catch((error: unknown) => {
+    throw ioError(`open ${folder}`, error)
+  })
+  return entries.map((entry) => ({ name: entry.name, isFolder: entry.isDirectory() }))
 }
 
 /** Where bytes come from: from `offset` of a file on, in one range, or as `strided` says. */
@@ -27,6 +60,13 @@ export interface ByteSource {
   readonly file: SourceFile
   readonly offset: number
   readonly strided?: Strided
+}
+
+/** A run of a file's bytes. */
+export interface SourceRun {
+  readonly file: SourceFile
+  readonly offset: number
+  readonly length: number
 }
 
 /** Weights that are packed into few bits. */
@@ -46,6 +86,8 @@ export interface TensorRef extends StoredTensor, ByteSource {
   readonly packed?: Packed
   /** what is to be added to each number of the file */
   readonly plus?: number
+  /** the last of its bytes, where a file ends within it; such a tensor is neither strided nor packed */
+  readonly further?: readonly SourceRun[]
 }
 
 /** Somebody's published weights, opened but not loaded. */
@@ -59,4 +101,6 @@ export interface Checkpoint {
   readonly made?: ReadonlyMap<string, Uint8Array>
   /** for people: what could not be taken over, and why */
   readonly notes?: readonly string[]
+  /** of a checkpoint with a program that is no ONNX graph: which of the copies that is, if it is there, and why it can't be run */
+  readonly program?: { readonly path?: string; readonly problem: string }
 }

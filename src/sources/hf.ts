@@ -1,11 +1,9 @@
-import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { AssetError, ioError } from '../core/errors.js'
+import { AssetError } from '../core/errors.js'
 import { parseJsonObject } from '../core/json.js'
 import { LIMITS } from '../core/limits.js'
 import { compareUtf8, isSafePath } from '../core/paths.js'
-import { readSmallFile } from '../core/read.js'
-import { type Checkpoint, type SourceFile, sourceFileAt, type TensorRef } from './checkpoint.js'
+import { type Checkpoint, entriesOf, readSourceFile, type SourceFile, sourceFileAt, type TensorRef } from './checkpoint.js'
 import { openSafetensors, readTensors } from './read-tensors.js'
 
 /** What weights are called in a folder, whole or as the index of their shards; the first that is there is taken. */
@@ -13,6 +11,9 @@ const WEIGHTS = [
   { single: 'model.safetensors', index: 'model.safetensors.index.json', read: openSafetensors },
   { single: 'pytorch_model.bin', index: 'pytorch_model.bin.index.json', read: readTensors },
 ]
+
+/** A TensorFlow.js model, taken where there is none of these. */
+const TFJS = 'model.json'
 
 /** The files of a checkpoint that an asset carries along, byte for byte; nothing else is copied. */
 const COPIED = new Set([
@@ -40,16 +41,19 @@ const LICENSES = /^(LICENSE|NOTICE)[A-Za-z0-9._-]*$/
 
 /**
  * Opens a Hugging Face folder: `model.safetensors`, or the shards that `model.safetensors.index.json` names, else
- * `pytorch_model.bin` or its shards. Reads headers only.
+ * `pytorch_model.bin` or its shards, else the TensorFlow.js model of a `model.json`. Reads headers only.
  * @throws AssetError 'NOT_FOUND' | 'BAD_INPUT' | 'UNSUPPORTED' | 'LIMIT' | 'MISSING' | 'CORRUPT' | 'IO'
  */
 export async function openHuggingFace(folder: string): Promise<Checkpoint> {
-  const names = await readdir(folder).catch((error: unknown) => {
-    throw ioError(`open the checkpoint ${folder}`, error)
-  })
+  const names = (await entriesOf(folder)).map(({ name }) => name)
   const weights = WEIGHTS.find(({ single, index }) => names.includes(single) || names.includes(index))
+  if (!weights && names.includes(TFJS)) {
+    const { openTfjs } = await import('./tfjs/read.js')
+    const { copies, ...model } = await openTfjs(join(folder, TFJS))
+    return { ...model, copies: new Map([...(await copiedFiles(folder)), ...copies]) }
+  }
   if (!weights) {
-    const known = WEIGHTS.flatMap(({ single, index }) => [single, index]).join(', ')
+    const known = [...WEIGHTS.flatMap(({ single, index }) => [single, index]), TFJS].join(', ')
     throw new AssetError(
       'NOT_FOUND',
       `Cannot open the checkpoint ${folder}: it has none of ${known}; save the model with save_pretrained() of transformers, or name a file of weights`,
@@ -84,20 +88,13 @@ export async function copiedFiles(folder: string): Promise<Map<string, SourceFil
   return copies
 }
 
-async function entriesOf(folder: string): Promise<{ name: string; isFolder: boolean }[]> {
-  const entries = await readdir(folder, { withFileTypes: true }).catch((error: unknown) => {
-    throw ioError(`open ${folder}`, error)
-  })
-  return entries.map((entry) => ({ name: entry.name, isFolder: entry.isDirectory() }))
-}
-
 async function readShards(
   folder: string,
   index: string,
   read: (path: string) => Promise<ReadonlyMap<string, TensorRef>>,
 ): Promise<Map<string, TensorRef>> {
   const path = join(folder, index)
-  const map = parseJsonObject(await readSmallFile(path, LIMITS.json), path).weight_map
+  const map = parseJsonObject(await readSourceFile(path, LIMITS.json), path).weight_map
   if (typeof map !== 'object' || map === null || Array.isArray(map))
     throw new AssetError('BAD_INPUT', `Cannot read ${path}: it has no weight_map`)
   const shardOf = new Map<string, string>()

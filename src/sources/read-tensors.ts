@@ -1,7 +1,6 @@
-import type { FileHandle } from 'node:fs/promises'
 import { AssetError } from '../core/errors.js'
-import { readExactly, withFile } from '../core/read.js'
-import { type SourceFile, sourceFile, type TensorRef } from './checkpoint.js'
+import { type Readable, readExactly } from '../core/read.js'
+import { type SourceFile, type TensorRef, withSource } from './checkpoint.js'
 import { readSafetensorsHeader } from './safetensors.js'
 
 const [ZIP, EMPTY_ZIP] = ['PK\x03\x04', 'PK\x05\x06']
@@ -16,14 +15,11 @@ const OPEN_BRACE = 0x7b
  * @throws AssetError 'BAD_INPUT' | 'UNSUPPORTED' | 'LIMIT' | 'MISSING' | 'CORRUPT' | 'NOT_FOUND' | 'IO'
  */
 export function readTensors(path: string, isShard = false): Promise<ReadonlyMap<string, TensorRef>> {
-  return withFile(path, path, async (handle, facts) => {
-    const file = sourceFile(path, facts)
-    return tensorsOf(handle, file, await headOf(handle, file), isShard)
-  })
+  return withSource(path, async (handle, file) => tensorsOf(handle, file, await headOf(handle, file), isShard))
 }
 
 /** The first bytes of a file, by which it is told what it is. */
-export async function headOf(handle: FileHandle, { path, size }: SourceFile): Promise<Buffer> {
+export async function headOf(handle: Readable, { path, size }: SourceFile): Promise<Buffer> {
   const head = Buffer.alloc(Math.min(size, TAR + 5))
   await readExactly(handle, head, 0, path)
   return head
@@ -31,7 +27,7 @@ export async function headOf(handle: FileHandle, { path, size }: SourceFile): Pr
 
 /** The same of a file that is open. */
 export async function tensorsOf(
-  handle: FileHandle,
+  handle: Readable,
   file: SourceFile,
   head: Buffer,
   isShard = false,
@@ -57,12 +53,17 @@ export async function tensorsOf(
   )
 }
 
-/** The tensors of a safetensors file, which nothing else may be. @throws AssetError as {@link readTensors} does */
-export function openSafetensors(path: string): Promise<ReadonlyMap<string, TensorRef>> {
-  return withFile(path, path, (handle, facts) => safetensorsOf(handle, sourceFile(path, facts)))
+/** True for the head of a file that may be a JSON object: it begins with a brace, and not with the length of a safetensors header, which has zeros. */
+export function isJson(head: Uint8Array): boolean {
+  return head[0] === OPEN_BRACE && !head.subarray(0, 8).includes(0)
 }
 
-async function safetensorsOf(handle: FileHandle, file: SourceFile): Promise<Map<string, TensorRef>> {
+/** The tensors of a safetensors file, which nothing else may be. @throws AssetError as {@link readTensors} does */
+export function openSafetensors(path: string): Promise<ReadonlyMap<string, TensorRef>> {
+  return withSource(path, safetensorsOf)
+}
+
+async function safetensorsOf(handle: Readable, file: SourceFile): Promise<Map<string, TensorRef>> {
   const { tensors } = await readSafetensorsHeader(handle, file.size, file.path)
   return new Map([...tensors].map(([name, tensor]) => [name, { ...tensor, file }]))
 }

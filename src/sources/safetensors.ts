@@ -1,9 +1,8 @@
-import type { FileHandle } from 'node:fs/promises'
 import { type Dtype, isDtype, tensorBytes } from '../core/dtypes.js'
 import { AssetError } from '../core/errors.js'
 import { countJson, parseJsonObject } from '../core/json.js'
 import { LIMITS } from '../core/limits.js'
-import { readExactly } from '../core/read.js'
+import { type Readable, readExactly } from '../core/read.js'
 
 /** Where one tensor lies in a safetensors file; `offset` counts from the start of the file. */
 export interface StoredTensor {
@@ -26,7 +25,7 @@ export interface SafetensorsHeader {
  * Format: https://huggingface.co/docs/safetensors
  * @throws AssetError 'BAD_INPUT' | 'LIMIT' | 'CORRUPT'
  */
-export async function readSafetensorsHeader(handle: FileHandle, size: number, what: string): Promise<SafetensorsHeader> {
+export async function readSafetensorsHeader(handle: Readable, size: number, what: string): Promise<SafetensorsHeader> {
   if (size < 8) throw bad(what, `it has ${size} bytes, a safetensors file has at least 10`)
   const prefix = new Uint8Array(8)
   await readExactly(handle, prefix, 0, what)

@@ -8,6 +8,7 @@ import type { Change } from './change.js'
 import { makeFan, writeSynced } from './durable.js'
 import { writeEntry } from './entry.js'
 import type { StoreLayout } from './layout.js'
+import { encodeLink } from './place.js'
 import { encodeSidecar } from './sidecar.js'
 
 // Calls that wait for the disk at the same time.
@@ -31,13 +32,15 @@ export async function writeBeside(
   const made = [
     ...files.map(({ cid, sums }) => ({ to: layout.sidecar(String(cid)), bytes: () => encodeSidecar(sums) })),
     ...nodes.map(({ cid, bytes }) => ({ to: layout.node(String(cid)), bytes: () => bytes })),
+    ...files.flatMap(({ cid, link }) => (link ? [{ to: layout.link(String(cid)), bytes: () => encodeLink(link) }] : [])),
   ].map(({ to, bytes }, at) => ({ from: join(beside, String(at)), to, bytes }))
   await inLanes(made, AT_ONCE, async ({ from, bytes }) => {
     throwIfAborted(signal, 'store the asset')
     await writeSynced(from, bytes())
   })
   // A file that is there already is replaced by the same bytes, just verified: that mends a damaged one.
-  return [...made, ...files.map(({ path, cid }) => ({ from: join(folder, path), to: layout.file(String(cid)) }))]
+  const own = files.filter(({ link }) => !link)
+  return [...made, ...own.map(({ path, cid }) => ({ from: join(folder, path), to: layout.file(String(cid)) }))]
 }
 
 /**

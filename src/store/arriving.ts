@@ -9,6 +9,7 @@ import { readExactly } from '../core/read.js'
 import { DirectWrites } from './direct-writes.js'
 import type { StoreLayout } from './layout.js'
 import { LeafNotes, newPartial, openPartial, type PartialFile, partialsOf, removePartial, writeAll, writeInPlace } from './partial.js'
+import { isLinked } from './place.js'
 import { encodeSidecar, sidecarSize } from './sidecar.js'
 
 const PAGES_PER_LEAF = LEAF / PAGE
@@ -26,7 +27,8 @@ export async function isStored(layout: StoreLayout, { cid, size }: ArrivingId): 
       (facts) => facts.isFile() && facts.size === size,
       () => false,
     )
-  return (await isOf(layout.file(key), size)) && isOf(layout.sidecar(key), sidecarSize(size))
+  const isThere = (await isOf(layout.file(key), size)) || (await isLinked(layout, { cid, size }))
+  return isThere && isOf(layout.sidecar(key), sidecarSize(size))
 }
 
 /**

@@ -9,6 +9,7 @@ import { inLanes } from '../core/lanes.js'
 import { LEAF } from '../core/limits.js'
 import { LeafTable } from './leaf-table.js'
 import { sumsOfFile } from './open-asset.js'
+import { placeIn } from './place.js'
 import type { Store } from './store.js'
 
 // A file above this has nodes between its root and its leaves (1024 links a node).
@@ -132,8 +133,8 @@ export class BlockIndex {
   async #leavesOf(file: AssetFile): Promise<Uint8Array | undefined> {
     const { store } = this
     const where = `the store ${store.path}`
-    const pathOf = ({ cid }: AssetFile) => store.layout.file(String(cid))
-    const sums = await sumsOfFile({ store, where, pathOf }, file).catch((error: unknown) => {
+    const placeOf = (file: AssetFile) => placeIn(store.layout, file)
+    const sums = await sumsOfFile({ store, where, placeOf }, file).catch((error: unknown) => {
       if (!(error instanceof AssetError)) throw error
       return undefined
     })

@@ -1,4 +1,4 @@
-import { constants, copyFile, mkdir } from 'node:fs/promises'
+import { constants, copyFile, mkdir, open } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { MANIFEST } from '../asset/manifest.js'
 import { type PlannedFile, plannedFile, wholeFile } from '../asset/pieces.js'
@@ -6,11 +6,14 @@ import type { AssetFile } from '../asset/sums.js'
 import { intoNewFolder, writeAsset } from '../asset/write-asset.js'
 import { AssetError, throwIfAborted } from '../core/errors.js'
 import { inLanes } from '../core/lanes.js'
+import { LEAF } from '../core/limits.js'
 import type { LongCall } from '../core/progress.js'
-import { withFile } from '../core/read.js'
+import { readExactly, withFile } from '../core/read.js'
 import { sourceFileAt } from '../sources/checkpoint.js'
 import { syncFile } from './durable.js'
 import { checkCid, checkSize, openAsset } from './open-asset.js'
+import { writeAll } from './partial.js'
+import { type Place, withPlace } from './place.js'
 import type { Store } from './store.js'
 import { checkFiles } from './verify.js'
 
@@ -22,7 +25,7 @@ export async function putFolder(store: Store, folder: string, options: LongCall 
   const { files: listed, ...about } = asset.manifest
   const files: PlannedFile[] = []
   for (const file of listed.values()) {
-    const source = await sourceFileAt(asset.pathOf(file))
+    const source = await sourceFileAt((await asset.placeOf(file)).path)
     checkSize(asset, file, source.size)
     files.push(plannedFile(file.path, [wholeFile(source)]))
   }
@@ -47,16 +50,35 @@ export async function getFolder(store: Store, cid: string, out: string, options:
     let done = 0
     await inLanes(files, COPIES_AT_ONCE, async (file) => {
       throwIfAborted(options.signal, 'copy the asset')
-      await copy(asset.pathOf(file), `${file.path} of ${asset.where}`, targetOf(file))
+      await copy(await asset.placeOf(file), `${file.path} of ${asset.where}`, targetOf(file))
       done += file.size
       options.onProgress?.({ phase: 'write', done, total })
     })
-    for (const sums of (await checkFiles(asset, targetOf, options)).values()) if (sums instanceof AssetError) throw sums
+    for (const sums of (await checkFiles(asset, async (file) => ({ path: targetOf(file) }), options)).values())
+      if (sums instanceof AssetError) throw sums
   })
 }
 
-async function copy(from: string, what: string, to: string): Promise<void> {
+async function copy(from: Place, what: string, to: string): Promise<void> {
+  if (from.link) await copyLinked(from, what, to)
   // Opened first, since copying what is no file may never end.
-  await withFile(from, what, () => copyFile(from, to, constants.COPYFILE_FICLONE))
+  else await withFile(from.path, what, () => copyFile(from.path, to, constants.COPYFILE_FICLONE))
   await syncFile(to)
+}
+
+/** Copies header and data into one file. */
+async function copyLinked(from: Place, what: string, to: string): Promise<void> {
+  await withPlace(from, what, async (opened) => {
+    const target = await open(to, 'wx')
+    try {
+      const buffer = new Uint8Array(Math.min(LEAF, opened.size))
+      for (let at = 0; at < opened.size; at += buffer.byteLength) {
+        const bytes = buffer.subarray(0, opened.size - at)
+        await readExactly(opened, bytes, at, what)
+        await writeAll(target, bytes, at)
+      }
+    } finally {
+      await target.close()
+    }
+  })
 }

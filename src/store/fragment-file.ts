@@ -1,9 +1,8 @@
-import type { FileHandle } from 'node:fs/promises'
 import { crc32 } from 'node:zlib'
 import { pageCount } from '../asset/sums.js'
 import { AssetError, ioError } from '../core/errors.js'
 import { PAGE } from '../core/limits.js'
-import { openFile } from '../core/read.js'
+import { type OpenPlace, openPlace, type Place } from './place.js'
 
 /**
  * One file of an asset, open for reading. Whole pages are read and their checksums compared, so a damaged byte is an
@@ -11,20 +10,21 @@ import { openFile } from '../core/read.js'
  */
 export class FragmentFile {
   private constructor(
-    private readonly handle: FileHandle,
+    private readonly handle: OpenPlace,
     readonly what: string,
     readonly size: number,
     private readonly pages: Uint32Array,
   ) {}
 
   /** Opens a file whose page checksums are known. @throws AssetError 'NOT_FOUND' | 'IO' | 'CORRUPT' where its size is another */
-  static async open(path: string, what: string, size: number, pages: Uint32Array): Promise<FragmentFile> {
-    const { handle, facts } = await openFile(path, what)
-    if (facts.size !== size || pages.length !== pageCount(size)) {
+  static async open(place: Place | string, what: string, size: number, pages: Uint32Array): Promise<FragmentFile> {
+    const handle = await openPlace(place, what)
+    if (handle.size !== size || pages.length !== pageCount(size)) {
       await handle.close()
-      throw damaged(what, `it has ${facts.size} bytes, expected ${size}`)
+      throw damaged(what, `it has ${handle.size} bytes, expected ${size}`)
     }
-    return new FragmentFile(handle, what, size, pages)
+    const source = typeof place === 'object' ? place.link?.source.path : undefined
+    return new FragmentFile(handle, source === undefined ? what : `${what}, which is linked to ${source}`, size, pages)
   }
 
   /**

@@ -1,16 +1,17 @@
 import type { AssetFile } from '../asset/sums.js'
 import { compareUtf8 } from '../core/paths.js'
-import { withFile } from '../core/read.js'
 import type { StateDict, WeightRef } from '../graph/weights.js'
 import { readSafetensorsHeader, type SafetensorsHeader } from '../sources/safetensors.js'
 import type { OpenAsset } from './open-asset.js'
+import { withPlace } from './place.js'
 
 /** The headers of an asset's fragments in the order of their paths. @throws AssetError */
 export async function* fragmentHeaders(asset: OpenAsset): AsyncGenerator<{ file: AssetFile; header: SafetensorsHeader }> {
   const fragments = [...asset.manifest.files.values()].filter(({ path }) => path.startsWith('modules/'))
   for (const file of fragments.sort((a, b) => compareUtf8(a.path, b.path))) {
     const what = `${file.path} of ${asset.where}`
-    yield { file, header: await withFile(asset.pathOf(file), what, (handle, { size }) => readSafetensorsHeader(handle, size, what)) }
+    const place = await asset.placeOf(file)
+    yield { file, header: await withPlace(place, what, (opened) => readSafetensorsHeader(opened, opened.size, what)) }
   }
 }
 

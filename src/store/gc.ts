@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises'
 import type { StoreLayout } from './layout.js'
 import { exclusively } from './lock.js'
 import { arrivalNeeds, assetNeeds, Sweep, sweepLocations, sweepPartials, sweepUnneeded } from './sweep.js'
+import { sweepUnfinished } from './unfinished.js'
 import type { Uses } from './uses.js'
 
 const DAY = 24 * 3600 * 1000
@@ -10,7 +11,7 @@ const DAY = 24 * 3600 * 1000
 export interface GcOptions {
   /** only counts */
   readonly dryRun?: boolean | undefined
-  /** milliseconds after which an asset that did not arrive completely is given up; 7 days when left out */
+  /** milliseconds after which an asset that did not arrive, or was not made, completely is given up; 7 days when left out */
   readonly unfinishedAfter?: number | undefined
 }
 
@@ -49,6 +50,7 @@ export async function collectGarbage(layout: StoreLayout, uses: Uses, options: G
     await sweepUnneeded(layout, new Set([...arriving, ...[...assets.values()].flat()]), sweep)
     await sweepPartials(layout, async (cid, path) => arriving.has(cid) || isYoung(path), sweep)
     await sweepLocations(layout, sweep)
+    await sweepUnfinished(layout, uses, isYoung, sweep)
     return { freed: sweep.freed, files: sweep.removed, unfinished }
   })
 }

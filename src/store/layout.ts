@@ -21,6 +21,11 @@ export class StoreLayout {
     return join(this.root, 'partial')
   }
 
+  /** where assets are made of which not all is at hand: what is there stays until they are done */
+  get unfinished(): string {
+    return join(this.root, 'unfinished')
+  }
+
   /** where assets may be had, by CID; also of some that are not here */
   get locations(): string {
     return join(this.root, 'locations')
@@ -53,6 +58,11 @@ export class StoreLayout {
 
   sidecar(cid: string): string {
     return `${this.file(cid)}.sums`
+  }
+
+  /** says where the file is, where it has not been copied */
+  link(cid: string): string {
+    return `${this.file(cid)}.link`
   }
 
   node(cid: string): string {

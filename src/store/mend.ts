@@ -1,6 +1,7 @@
 import { dirname } from 'node:path'
 import { fileDag } from '../asset/dag.js'
 import { sumFiles } from '../asset/file-pool.js'
+import type { ExpectedFile } from '../asset/file-worker.js'
 import type { AssetFile, FileSums } from '../asset/sums.js'
 import { syncFolder } from '../asset/write-asset.js'
 import { AssetError } from '../core/errors.js'
@@ -10,6 +11,7 @@ import { clear } from './durable.js'
 import type { Description } from './entry.js'
 import type { StoreLayout } from './layout.js'
 import { writeInPlace } from './partial.js'
+import { placeIn } from './place.js'
 import { encodeSidecar } from './sidecar.js'
 import type { Store } from './store.js'
 import { sameSums } from './verify.js'
@@ -30,10 +32,13 @@ export interface Found {
 export async function mendFromWithin(store: Store, { manifest, manifestFile, nodes }: Description, options: LongCall = {}): Promise<Found> {
   const { layout } = store
   const files = [...new Map([manifestFile, ...manifest.files.values()].map((file) => [String(file.cid), file])).values()]
-  const sums = await sumFiles(
-    files.map(({ path, cid, size }) => ({ path: layout.file(String(cid)), what: path, size })),
-    options,
-  )
+  const expected: ExpectedFile[] = []
+  for (const file of files) {
+    // A link that can't be read is as a file that is not there.
+    const place = await placeIn(layout, file).catch(() => ({ path: layout.file(String(file.cid)) }))
+    expected.push({ ...place, what: file.path, size: file.size })
+  }
+  const sums = await sumFiles(expected, options)
   const damaged: AssetFile[] = []
   const mended: string[] = []
   for (const [at, file] of files.entries()) {

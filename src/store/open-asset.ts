@@ -6,10 +6,11 @@ import { type AssetFile, type FileSums, Summer, sumBytes } from '../asset/sums.j
 import { isCid, parseCid } from '../core/cid.js'
 import { AssetError } from '../core/errors.js'
 import { LEAF, LIMITS } from '../core/limits.js'
-import { readSmallFile, withFile } from '../core/read.js'
+import { readExactly, readSmallFile, readWhole } from '../core/read.js'
 import type { Arriving } from './arriving-asset.js'
 import { describeManifest, manifestFileOf } from './entry.js'
 import { FragmentFile } from './fragment-file.js'
+import { type Place, placeIn, withPlace } from './place.js'
 import type { Store } from './store.js'
 
 /** An asset that can be read, wherever its files are. */
@@ -23,8 +24,8 @@ export interface OpenAsset extends AsyncDisposable {
   readonly where: string
   /** the store that it is in; undefined for a folder */
   readonly store: Store | undefined
-  /** the path of a file on disk */
-  pathOf(file: AssetFile): string
+  /** where a file is on disk @throws AssetError 'CORRUPT' | 'IO' */
+  placeOf(file: AssetFile): Promise<Place>
   /** a whole file of at most `limit` bytes, verified against its CID */
   readFile(path: string, limit?: number): Promise<Uint8Array<ArrayBuffer>>
   /** a file for reading by ranges, every page verified */
@@ -60,8 +61,8 @@ async function openStored(cid: string, store: Store): Promise<OpenAsset> {
   const close = await store.use(cid)
   try {
     const { manifest, manifestFile } = await store.describe(cid)
-    const pathOf = (file: AssetFile) => store.layout.file(String(file.cid))
-    return assetReader({ cid, manifest, manifestFile, where: cid, store, pathOf, close })
+    const placeOf = (file: AssetFile) => placeIn(store.layout, file)
+    return assetReader({ cid, manifest, manifestFile, where: cid, store, placeOf, close })
   } catch (error) {
     await close()
     throw error
@@ -84,7 +85,7 @@ async function openFolder(folder: string): Promise<OpenAsset> {
     manifestFile,
     where: folder,
     store: undefined,
-    pathOf: (file) => join(folder, file.path),
+    placeOf: async (file) => ({ path: join(folder, file.path) }),
     close: async () => undefined,
   })
 }
@@ -112,7 +113,8 @@ export function assetReader(asset: AssetFacts): OpenAsset {
     [Symbol.asyncDispose]: asset.close,
     async readFile(path, limit = LIMITS.json) {
       const file = fileAt(path)
-      const bytes = await readSmallFile(asset.pathOf(file), limit)
+      const what = `${path} of ${asset.where}`
+      const bytes = await withPlace(await asset.placeOf(file), what, (opened) => readWhole(opened, opened.size, limit, what))
       await checkCid(asset, file, sumBytes(bytes))
       return bytes
     },
@@ -122,7 +124,7 @@ export function assetReader(asset: AssetFacts): OpenAsset {
     async open(path) {
       const file = fileAt(path)
       const { pages } = await sumsOf(file)
-      return FragmentFile.open(asset.pathOf(file), `${path} of ${asset.where}`, file.size, pages)
+      return FragmentFile.open(await asset.placeOf(file), `${path} of ${asset.where}`, file.size, pages)
     },
   }
 }
@@ -131,14 +133,19 @@ export function assetReader(asset: AssetFacts): OpenAsset {
  * What is known of a file's bytes: what was kept beside it, else hashed now.
  * @throws AssetError 'CORRUPT' where it is hashed and is not what its CID says, 'NOT_FOUND' | 'IO'
  */
-export async function sumsOfFile(asset: Pick<AssetFacts, 'store' | 'pathOf' | 'where'>, file: AssetFile): Promise<FileSums> {
+export async function sumsOfFile(asset: Pick<AssetFacts, 'store' | 'placeOf' | 'where'>, file: AssetFile): Promise<FileSums> {
   const kept = await asset.store?.sums(String(file.cid), file.size)
   if (kept) return kept
-  return withFile(asset.pathOf(file), `${file.path} of ${asset.where}`, async (handle) => {
+  const what = `${file.path} of ${asset.where}`
+  return withPlace(await asset.placeOf(file), what, async (opened) => {
+    checkSize(asset, file, opened.size)
     const summer = new Summer()
-    // With a byte more than it should have, where there is one, it is another file already.
-    const range = { start: 0, end: file.size, autoClose: false, highWaterMark: LEAF }
-    for await (const bytes of handle.createReadStream(range)) summer.update(bytes as Uint8Array)
+    const buffer = new Uint8Array(Math.min(LEAF, file.size))
+    for (let at = 0; at < file.size; at += buffer.byteLength) {
+      const bytes = buffer.subarray(0, file.size - at)
+      await readExactly(opened, bytes, at, what)
+      summer.update(bytes)
+    }
     const sums = summer.finish()
     await checkCid(asset, file, sums)
     return sums

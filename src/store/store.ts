@@ -1,15 +1,19 @@
+import { randomBytes } from 'node:crypto'
 import { access, mkdir, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { fingerprint, Journal } from '../asset/journal.js'
+import { linksOf } from '../asset/link.js'
 import type { PlannedAsset } from '../asset/model-asset.js'
+import { isRemote } from '../asset/pieces.js'
 import type { FileSums } from '../asset/sums.js'
-import { makeFolder, syncFolder, type WrittenAsset, writeAsset } from '../asset/write-asset.js'
+import { makeFolder, syncFolder, type WriteOptions, type WrittenAsset, writeAsset } from '../asset/write-asset.js'
 import { isCid, parseCid } from '../core/cid.js'
 import { AssetError, ioError } from '../core/errors.js'
 import { LIMITS } from '../core/limits.js'
 import type { LongCall } from '../core/progress.js'
 import { moveIn, writeBeside } from './adopt.js'
 import { Arrival } from './arrival.js'
-import { makeStaging, sweepUnmarked } from './durable.js'
+import { makeStaging, type Staging, sweepUnmarked } from './durable.js'
 import { type Description, readEntry } from './entry.js'
 import { type Collected, collectGarbage, type GcOptions } from './gc.js'
 import { defaultStorePath, StoreLayout } from './layout.js'
@@ -17,6 +21,7 @@ import { readLocations, writeLocations } from './locations.js'
 import { exclusively } from './lock.js'
 import { removeAsset } from './removal.js'
 import { readSums } from './sidecar.js'
+import { JOURNAL, openUnfinished } from './unfinished.js'
 import { isReadOnly, Uses } from './uses.js'
 
 /** An asset in the store, for listings. */
@@ -44,9 +49,9 @@ export class Store {
   /** Opens the store at `path`, made where it is missing. @throws AssetError 'NOT_FOUND' | 'IO' */
   static async open(path: string = defaultStorePath()): Promise<Store> {
     const layout = new StoreLayout(path)
-    const { arriving, assets, files, nodes, partial, pins, staging, uses } = layout
+    const { arriving, assets, files, nodes, partial, pins, staging, unfinished, uses } = layout
     try {
-      for (const folder of [arriving, assets, files, nodes, partial, pins, staging, uses]) await makeFolder(folder)
+      for (const folder of [arriving, assets, files, nodes, partial, pins, staging, unfinished, uses]) await makeFolder(folder)
     } catch (error) {
       // What lacks a folder and can't be written to can be read all the same.
       if (!isReadOnly(error) || !(await exists(assets))) throw ioError(`open the store ${path}`, error)
@@ -65,25 +70,43 @@ export class Store {
     return exists(this.layout.asset(String(parseCid(cid))))
   }
 
-  /** Writes a planned asset into the store; files that are there already are kept. Nothing stays of a failed call. @internal */
-  write(plan: PlannedAsset, options: LongCall = {}): Promise<WrittenAsset> {
-    return this.add((folder) => writeAsset(plan, folder, options), options)
+  /**
+   * Writes a planned asset into the store; files that are there already are kept. Nothing stays of a failed call, unless bytes
+   * come from elsewhere: then the next call goes on with what is written. With `link`, files that can be links are not copied.
+   * @internal
+   */
+  async write(plan: PlannedAsset, { link, ...call }: LongCall & { readonly link?: boolean | undefined } = {}): Promise<WrittenAsset> {
+    const options: WriteOptions = { ...call, links: link ? await linksOf(plan.files) : new Map() }
+    if (!plan.files.some(isRemote)) return this.add((folder) => writeAsset(plan, folder, options), options)
+    const staging = await openUnfinished(this.layout, this.uses, fingerprint(plan.files))
+    const journal = await Journal.open(join(staging.path, JOURNAL))
+    return this.takeIn(staging, (folder) => writeAsset(plan, folder, { ...options, journal }), options)
   }
 
   /** Takes in an asset that `writeInto` writes into a folder of the store's own; all or nothing. @internal */
-  async add(writeInto: (folder: string) => Promise<WrittenAsset>, { signal }: LongCall = {}): Promise<WrittenAsset> {
-    const staging = await makeStaging(this.layout.staging)
+  async add(writeInto: (folder: string) => Promise<WrittenAsset>, options: LongCall = {}): Promise<WrittenAsset> {
+    return this.takeIn(await makeStaging(this.layout.staging), writeInto, options)
+  }
+
+  private async takeIn(
+    staging: Staging & { leave?(): Promise<void> },
+    writeInto: (folder: string) => Promise<WrittenAsset>,
+    { signal }: LongCall,
+  ): Promise<WrittenAsset> {
+    let isLeft = staging.leave !== undefined
     try {
       const folder = join(staging.path, 'asset')
-      await mkdir(folder)
+      await mkdir(folder, { recursive: true })
       const written = await writeInto(folder)
-      const moves = await writeBeside(written, folder, join(staging.path, 'beside'), this.layout, signal)
+      const moves = await writeBeside(written, folder, join(staging.path, randomBytes(9).toString('hex')), this.layout, signal)
       await exclusively(this.layout, (change) => moveIn(change, written, moves, this.layout, this.layout.asset(String(written.cid))))
+      isLeft = false
       return written
     } catch (error) {
       throw ioError(`write into the store ${this.path}`, error)
     } finally {
-      await staging.done()
+      if (isLeft) await staging.leave!()
+      else await staging.done()
     }
   }
 

@@ -11,6 +11,7 @@ import { readSmallFile } from '../core/read.js'
 import { BlockIndex, type BlockPlace } from './block-index.js'
 import { FragmentFile } from './fragment-file.js'
 import { sumsOfFile } from './open-asset.js'
+import { placeIn } from './place.js'
 import type { Store } from './store.js'
 
 const LINGERS_MS = 10_000
@@ -110,9 +111,9 @@ export class StoredBlocks {
   async #open(file: AssetFile): Promise<OpenedFile> {
     const { store } = this
     const where = `the store ${store.path}`
-    const path = store.layout.file(String(file.cid))
-    const sums = await sumsOfFile({ store, where, pathOf: () => path }, file)
-    return { fragment: await FragmentFile.open(path, `${file.path} (${file.cid}) of ${where}`, file.size, sums.pages), sums }
+    const place = await placeIn(store.layout, file)
+    const sums = await sumsOfFile({ store, where, placeOf: async () => place }, file)
+    return { fragment: await FragmentFile.open(place, `${file.path} (${file.cid}) of ${where}`, file.size, sums.pages), sums }
   }
 }
 

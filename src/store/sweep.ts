@@ -60,7 +60,11 @@ export async function arrivalNeeds(layout: StoreLayout, sweep: Sweep): Promise<M
 /** Takes away files and folder blocks that are not needed. */
 export async function sweepUnneeded(layout: StoreLayout, needed: ReadonlySet<string>, sweep: Sweep): Promise<void> {
   for (const folder of [layout.files, layout.nodes])
-    for await (const { name, path } of fanned(folder)) if (!needed.has(name.replace(/\.sums$/, ''))) await sweep.take(path)
+    for await (const { name, path } of fanned(folder)) {
+      const isNeeded = needed.has(name.replace(/\.(sums|link)$/, ''))
+      // A link is of no use where the file itself has come.
+      if (!isNeeded || (name.endsWith('.link') && (await isFile(path.slice(0, -'.link'.length))))) await sweep.take(path)
+    }
 }
 
 /** Takes away what has arrived of files, but for those that are kept. */
@@ -75,6 +79,13 @@ export async function sweepPartials(
 /** Takes away what is no list of locations: what killed writers of older versions left. */
 export async function sweepLocations(layout: StoreLayout, sweep: Sweep): Promise<void> {
   for (const name of await namesIn(layout.locations)) if (!isCid(name)) await sweep.take(layout.locationsOf(name))
+}
+
+async function isFile(path: string): Promise<boolean> {
+  return stat(path).then(
+    (facts) => facts.isFile(),
+    () => false,
+  )
 }
 
 /** What lies in the folders below a folder. */

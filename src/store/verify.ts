@@ -1,10 +1,12 @@
 import { sumFiles } from '../asset/file-pool.js'
+import type { ExpectedFile } from '../asset/file-worker.js'
 import { MANIFEST } from '../asset/manifest.js'
 import type { AssetFile, FileSums } from '../asset/sums.js'
 import { AssetError } from '../core/errors.js'
 import type { LongCall } from '../core/progress.js'
 import { listFiles, readSmallFile } from '../core/read.js'
 import { checkCid, type OpenAsset } from './open-asset.js'
+import type { Place } from './place.js'
 import type { Store } from './store.js'
 
 /** What `verify` found: files read, bytes read, and one line per damage (none: all is well). */
@@ -15,18 +17,24 @@ export interface Verification {
   readonly damage: readonly string[]
 }
 
-/** The sums of all files of an asset, read where `pathOf` says; an error for each that is not what its CID says. */
+/** The sums of all files of an asset, read where `placeOf` says; an error for each that is not what its CID says. */
 export async function checkFiles(
   asset: OpenAsset,
-  pathOf: (file: AssetFile) => string,
+  placeOf: (file: AssetFile) => Promise<Place>,
   options: LongCall,
 ): Promise<Map<AssetFile, FileSums | AssetError>> {
   const files = [...asset.manifest.files.values(), asset.manifestFile]
-  const expected = files.map((file) => ({ path: pathOf(file), what: `${file.path} of ${asset.where}`, size: file.size }))
-  const found = await sumFiles(expected, options)
+  const expected: ExpectedFile[] = []
+  const lost = new Map<AssetFile, AssetError>()
+  for (const file of files) {
+    // A link that makes no sense.
+    const place = await placeOf(file).catch((error: AssetError) => void lost.set(file, error))
+    if (place) expected.push({ ...place, what: `${file.path} of ${asset.where}`, size: file.size })
+  }
+  const found = (await sumFiles(expected, options)).values()
   const checked = new Map<AssetFile, FileSums | AssetError>()
-  for (const [at, file] of files.entries()) {
-    const sums = found[at]!
+  for (const file of files) {
+    const sums = lost.get(file) ?? found.next().value!
     const right = async (sums: FileSums) => checkCid(asset, file, sums).then(() => sums)
     checked.set(file, sums instanceof AssetError ? sums : await right(sums).catch((error: AssetError) => error))
   }
@@ -37,7 +45,7 @@ export async function checkFiles(
 export async function verifyAsset(asset: OpenAsset, options: LongCall = {}): Promise<Verification> {
   const { store } = asset
   const damage: string[] = []
-  const checked = await checkFiles(asset, asset.pathOf, options)
+  const checked = await checkFiles(asset, asset.placeOf, options)
   let bytes = 0
   for (const [file, sums] of checked) {
     if (sums instanceof AssetError) {

@@ -2,6 +2,7 @@ import type { CID } from 'multiformats/cid'
 import { AssetError } from '../core/errors.js'
 import { FragmentFile } from '../store/fragment-file.js'
 import { type AssetFacts, assetReader, type OpenAsset } from '../store/open-asset.js'
+import { placeIn } from '../store/place.js'
 import type { Store } from '../store/store.js'
 import type { Blocks } from './blocks.js'
 import { LazyPull } from './lazy-pull.js'
@@ -31,7 +32,7 @@ export async function openArriving(cid: CID, store: Store, blocks: Blocks, signa
     where: key,
     store,
     arriving,
-    pathOf: (file) => store.layout.file(String(file.cid)),
+    placeOf: (file) => placeIn(store.layout, file),
     close: () => arriving.close(),
   }
   const stored = assetReader(facts)

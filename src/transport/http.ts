@@ -24,6 +24,8 @@ export interface HttpRequest {
   readonly signal?: AbortSignal | undefined
   /** milliseconds without progress that are borne, where it is not as usual */
   readonly patience?: number
+  /** a redirect is given as it came: whoever asks follows it */
+  readonly follow?: false
 }
 
 function decoded(part: string, address: string): string {
@@ -81,7 +83,8 @@ export class HttpOrigin {
     for (let redirects = 0; redirects <= MOST_REDIRECTS; redirects++) {
       const exchange = await this.ask(url, request, isPublic)
       const { statusCode = 0, headers } = exchange.reply
-      const location = [301, 302, 303, 307, 308].includes(statusCode) ? headers.location : undefined
+      const isFollowed = request.follow !== false && [301, 302, 303, 307, 308].includes(statusCode)
+      const location = isFollowed ? headers.location : undefined
       if (location === undefined) {
         const reader = new KeptReply(exchange, this.failures, request.patience ?? this.patience, request.signal)
         if ((headers['content-encoding'] ?? 'identity') === 'identity') return reader

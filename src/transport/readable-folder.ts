@@ -41,7 +41,8 @@ export async function withReadableAsset<T>(
   const files = listed.map(({ path }) => known.get(path)!)
   const { nodes } = await folderDag(files)
   const opened = new Lingering(LINGERING)
-  const open = (file: HashedFile) => FragmentFile.open(asset.pathOf(file), `${file.path} of ${asset.where}`, file.size, file.sums.pages)
+  const open = async (file: HashedFile) =>
+    FragmentFile.open(await asset.placeOf(file), `${file.path} of ${asset.where}`, file.size, file.sums.pages)
   const read = async (block: FolderBlock, room: Uint8Array) => {
     if ('bytes' in block) return block.bytes
     const { value: file, release } = await opened.hold(block.path, () => open(known.get(block.path)!))

@@ -117,7 +117,7 @@ describe.runIf(here).each(ENGINES)('a memory budget in %s', (engine) => {
     })
     const before = await model.run({ input_ids: idTensor([[5, 6]]) })
     const flip = async () => {
-      const handle = await open(asset.pathOf(file), 'r+')
+      const handle = await open((await asset.placeOf(file)).path, 'r+')
       const byte = Buffer.alloc(1)
       await handle.read(byte, 0, 1, 9000)
       byte[0]! ^= 1

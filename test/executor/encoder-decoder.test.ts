@@ -17,6 +17,31 @@ const here = sharedModel('tiny-t5') !== undefined
 const CHOICES = ENGINES.includes('native') ? (['onnx', 'auto'] as const) : (['onnx'] as const)
 const LAYERS = 2
 
+/** A tokenizer as T5 has them, whose words are `w3` to `wN`; it puts `</s>` after a text. */
+function tokenizer(count: number): object {
+  const special = ['<pad>', '</s>', '<unk>']
+  const words = Array.from({ length: count - special.length }, (_, n) => [`▁w${n + special.length}`, -1])
+  const space = { type: 'Metaspace', replacement: '▁', prepend_scheme: 'always', split: true }
+  const end = [{ Sequence: { id: 'A', type_id: 0 } }, { SpecialToken: { id: '</s>', type_id: 0 } }]
+  const flags = { special: true, single_word: false, lstrip: false, rstrip: false, normalized: false }
+  return {
+    version: '1.0',
+    truncation: null,
+    padding: null,
+    added_tokens: special.map((content, id) => ({ id, content, ...flags })),
+    normalizer: null,
+    pre_tokenizer: space,
+    post_processor: {
+      type: 'TemplateProcessing',
+      single: end,
+      pair: end,
+      special_tokens: { '</s>': { id: '</s>', ids: [1], tokens: ['</s>'] } },
+    },
+    decoder: space,
+    model: { type: 'Unigram', unk_id: 2, byte_fallback: false, vocab: [...special.map((text) => [text, 0]), ...words] },
+  }
+}
+
 describe.runIf(here).each(CHOICES)('a model of an encoder and a decoder in %s', (engine) => {
   let assets: TestStore
   let data: Golden
@@ -146,6 +171,29 @@ describe.runIf(here).each(CHOICES)('a model of an encoder and a decoder in %s', 
     await writeFile(`${source}/generation_config.json`, JSON.stringify({ ...generation, eos_token_id: likeliest }))
     await using ended = await loadModel((await fragment(source, { store: assets.store })).cid, { store: assets.store, engine })
     for await (const made of ended.generate([5, 6, 7])) throw new Error(`made ${made.tokenId}`)
+  })
+
+  it('reads text with its encoder and gives the text of its decoder alone', async () => {
+    await using folder = await temporary()
+    const source = `${folder.path}/t5`
+    await cp(sharedModel('tiny-t5')!, source, { recursive: true })
+    await writeFile(`${source}/tokenizer.json`, JSON.stringify(tokenizer(256)))
+    await writeFile(
+      `${source}/tokenizer_config.json`,
+      JSON.stringify({ tokenizer_class: 'T5Tokenizer', eos_token: '</s>', pad_token: '<pad>' }),
+    )
+    const { cid } = await fragment(source, { store: assets.store })
+    await using model = await loadModel(cid, { store: assets.store, engine })
+    const ids = [7, 200, 31, 1]
+    const wanted = await generated(model, ids, 5)
+    const [tokens, texts]: [number[], string[]] = [[], []]
+    for await (const { tokenId, text } of model.generate('w7 w200 w31', { maxTokens: 5, ignoreEos: true })) {
+      tokens.push(tokenId)
+      texts.push(text)
+    }
+    expect(tokens).toEqual(wanted)
+    expect(texts.join('').trim()).toBe(wanted.map((id) => `w${id}`).join(' '))
+    expect(texts[1]).toBe(` w${wanted[1]}`)
   })
 
   it('takes turns with another generation, each with its own encoder states', async () => {

@@ -43,7 +43,7 @@ describe('mapped weights', () => {
   it.runIf(ENGINES.includes('native'))('that are damaged on disk are an error, never an answer', async () => {
     const cid = cids.get('q8')!
     await using asset = await openAsset(cid, async () => assets.store)
-    const path = asset.pathOf(asset.manifest.files.get('modules/model/layers/1/mlp/up_proj.safetensors')!)
+    const path = (await asset.placeOf(asset.manifest.files.get('modules/model/layers/1/mlp/up_proj.safetensors')!)).path
     await copyFile(path, `${path}.kept`)
     const handle = await open(path, 'r+')
     await handle.write(Buffer.of(0xff, 0x00, 0xff), 0, 3, 9000)

@@ -25,7 +25,7 @@ describe.each(ENGINES)('in %s a process that runs models survives', (engine) => 
     cid = await fragmentFor(DEMO, assets.store, engine)
     minimum = (await plan(cid, { store: assets.store, engine: choiceOf(engine) })).minimum
     await using asset = await openAsset(cid, async () => assets.store)
-    path = asset.pathOf(asset.manifest.files.get('modules/model/layers/1/mlp/up_proj.safetensors')!)
+    path = (await asset.placeOf(asset.manifest.files.get('modules/model/layers/1/mlp/up_proj.safetensors')!)).path
     kept = join(await mkdtemp(join(tmpdir(), 'masset-test-')), 'kept')
     await copyFile(path, kept)
   })

@@ -160,7 +160,7 @@ describe('the store', () => {
     const { cid } = await fragment(DEMO, { store })
     const asset = await openAsset(cid, async () => store)
     const file = asset.manifest.files.get('modules/lm_head.safetensors')!
-    const path = asset.pathOf(file)
+    const path = (await asset.placeOf(file)).path
     const damages = [
       async () => {
         const handle = await open(path, 'r+')
@@ -192,7 +192,7 @@ describe('the store', () => {
     const { cid } = await fragment(DEMO, { store })
     const asset = await openAsset(cid, async () => store)
     const file = asset.manifest.files.get('modules/lm_head.safetensors')!
-    await writeFile(`${asset.pathOf(file)}.sums`, randomBytes(100))
+    await writeFile(`${(await asset.placeOf(file)).path}.sums`, randomBytes(100))
     const handle = await (await openAsset(cid, async () => store)).open(file.path)
     expect(await handle.read(new Uint8Array(10), 5000)).toBe(4096)
     await handle.close()

@@ -82,7 +82,7 @@ describe('repairing an asset', () => {
     await pullAsset(source.cid, { store, blocks: source.blocks })
     const { openAsset } = await import('../../src/store/open-asset.js')
     await using asset = await openAsset(String(source.cid), async () => store)
-    const path = asset.pathOf(asset.manifest.files.get('a/large')!)
+    const path = (await asset.placeOf(asset.manifest.files.get('a/large')!)).path
     await flip(path, MIB + 5)
     const before = await asset.open('a/large')
     const read = async (file: typeof before) => {

@@ -80,6 +80,7 @@ fn main() -> Result<(), Failure> {
     let file = FileSpec {
         path: path.clone(),
         size: settings.bytes as u64,
+        linked: None,
     };
     let plain = Arc::new(Reader::new(vec![file.clone()], None)?);
     let checked = Arc::new(Reader::new(vec![file], Some(sums))?);

@@ -71,7 +71,10 @@ impl Case {
                     let mut open = (!how.causal || p <= position) && how.window.is_none_or(|w| p + w > position);
                     match how.mask {
                         Some(Mask::Allow(m)) => open &= m[row * self.len + p],
-                        Some(Mask::Add(m)) => x += m[row * self.len + p] as f64,
+                        Some(Mask::Add(m)) => {
+                            let own = if m.len() == self.rows * self.len { 0 } else { head };
+                            x += m[(own * self.rows + row) * self.len + p] as f64;
+                        }
                         None => {}
                     }
                     if open {
@@ -114,14 +117,15 @@ proptest! {
     fn is_close_to_the_plain_form_and_equal_everywhere(
         kv_heads in 1usize..4, group in 1usize..6, head_dim in prop_oneof![1usize..40, Just(64), Just(80), Just(128)],
         len in 1usize..600, rows in 1usize..8, first in 0usize..600, half in any::<bool>(), causal in any::<bool>(),
-        window in proptest::option::of(1usize..300), cap in proptest::option::of(0.5f32..20.0), mask in 0usize..3, seed in any::<u64>(),
+        window in proptest::option::of(1usize..300), cap in proptest::option::of(0.5f32..20.0), mask in 0usize..4, seed in any::<u64>(),
     ) {
         let mut r = Random(seed);
         let kind = if half { CacheType::F16 } else { CacheType::F32 };
         let case = Case::new(Heads { heads: kv_heads, head_dim }, group, len, rows, kind, &mut r);
         let allow: Vec<bool> = (0..rows * len).map(|_| !r.next().is_multiple_of(3)).collect();
-        let add: Vec<f32> = (0..rows * len).map(|_| if !r.next().is_multiple_of(3) { r.unit() } else { f32::NEG_INFINITY }).collect();
-        let mask = [None, Some(Mask::Allow(&allow)), Some(Mask::Add(&add))][mask];
+        let masks = if mask == 3 { case.heads } else { 1 };
+        let add: Vec<f32> = (0..masks * rows * len).map(|_| if !r.next().is_multiple_of(3) { r.unit() } else { f32::NEG_INFINITY }).collect();
+        let mask = [None, Some(Mask::Allow(&allow)), Some(Mask::Add(&add)), Some(Mask::Add(&add))][mask];
         let how = Attention { causal, window, soft_cap: cap, mask, ..plain(case.heads, first % len) };
         let got = case.run(&Machine::new(Isa::detect(), 1).unwrap(), &how);
         for (got, want) in got.iter().zip(case.oracle(&how)) {
@@ -137,9 +141,10 @@ proptest! {
         let row = rows - 1;
         let size = case.q.len() / rows;
         let mut out = vec![0f32; size];
+        let last: Vec<f32> = add.chunks(rows * len).flat_map(|mask| &mask[row * len..]).copied().collect();
         let alone = mask.map(|m| match m {
             Mask::Allow(m) => Mask::Allow(&m[row * len..]),
-            Mask::Add(m) => Mask::Add(&m[row * len..]),
+            Mask::Add(_) => Mask::Add(&last),
         });
         let how = Attention { first: how.first + row, mask: alone, ..how };
         let mut cache = case.cache(&machine, 300);

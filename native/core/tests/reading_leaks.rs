@@ -23,6 +23,7 @@ fn cycle(folder: &std::path::Path, turn: usize) {
         .map(|file| FileSpec {
             path: folder.join(file.to_string()),
             size: 1 << 20,
+            linked: None,
         })
         .collect();
     let reads: Vec<Read> = (0..12)

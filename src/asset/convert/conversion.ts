@@ -52,6 +52,21 @@ const made = new Uint8Array(CHUNK * 4)
 const madeWords = new Uint16Array(made.buffer)
 const madeFloats = new Float32Array(made.buffer)
 
+/** The bytes of the source from its first on that a converted part and all before it are made of. */
+export function sourceBytes(part: ConvertedPart): number {
+  const { bytes, size } = unitsOf(part)
+  return Math.ceil((part.skip + part.length) / bytes) * size
+}
+
+/** Elements that are converted together, the bytes that they become, and those that they are made of. */
+function unitsOf({ from, to }: ConvertedPart): Unit & { readonly size: number } {
+  const source = sourceUnit(from)
+  const becomes = typeof to === 'string' ? UNITS[to] : { elements: source.elements, bytes: to.bytes }
+  // All are powers of two.
+  const elements = Math.max(source.elements, becomes.elements)
+  return { elements, bytes: (elements / becomes.elements) * becomes.bytes, size: (elements / source.elements) * source.bytes }
+}
+
 /** Fills `target` with the bytes of a source from its byte `from` on. */
 export type ReadSource = (target: Uint8Array, from: number) => void
 
@@ -61,12 +76,7 @@ export type ReadSource = (target: Uint8Array, from: number) => void
  */
 export function convertInto(part: ConvertedPart, done: number, target: Uint8Array, read: ReadSource): void {
   const { from, to } = part
-  const source = sourceUnit(from)
-  const becomes = typeof to === 'string' ? UNITS[to] : { elements: source.elements, bytes: to.bytes }
-  // All are powers of two.
-  const elements = Math.max(source.elements, becomes.elements)
-  const bytes = (elements / becomes.elements) * becomes.bytes
-  const size = (elements / source.elements) * source.bytes
+  const { elements, bytes, size } = unitsOf(part)
   const begin = part.skip + done
   const end = begin + target.byteLength
   for (let unit = Math.floor(begin / bytes); unit * bytes < end; ) {
@@ -74,7 +84,8 @@ export function convertInto(part: ConvertedPart, done: number, target: Uint8Arra
     read(raw.subarray(0, count * size), unit * size)
     if (typeof to === 'string') {
       decode(part, count * elements)
-      encode(part, to, (unit * elements) / becomes.elements, (count * elements) / becomes.elements)
+      const each = elements / UNITS[to].elements
+      encode(part, to, unit * each, count * each)
     } else takeField(from as PackedType, to, raw, count, made)
     const [first, last] = [Math.max(begin, unit * bytes), Math.min(end, (unit + count) * bytes)]
     target.set(made.subarray(first - unit * bytes, last - unit * bytes), first - begin)

@@ -19,6 +19,8 @@ export interface PlannedTensor {
   readonly dtype: Dtype
   readonly shape: readonly number[]
   readonly part: Part
+  /** what follows it, where a file of the checkpoint ends within the tensor */
+  readonly further?: readonly Part[]
 }
 
 /** Says whether weights are stored as whole numbers, for which it has to be known what each is for. */
@@ -67,6 +69,12 @@ export function planFloats(tensors: ReadonlyMap<string, TensorRef>): Map<string,
   return new Map([...tensors].map(([name, ref]) => [name, asFloats(name, ref)]))
 }
 
+function asItIs(ref: TensorRef): Pick<PlannedTensor, 'part' | 'further'> {
+  const further = (ref.further ?? []).map(({ file, offset, length }) => ({ source: { file, offset }, skip: 0, length }))
+  const first = further.reduce((left, { length }) => left - length, ref.length)
+  return { part: { source: ref, skip: 0, length: first }, ...(further.length > 0 && { further }) }
+}
+
 /** Bits of a weight that is quantised; undefined for one that stays. */
 function bitsFor(
   dtype: 'q8' | 'q4',
@@ -95,9 +103,9 @@ function takenApart(tensor: string, source: TensorRef, packed: Packed): [string,
 
 /** A tensor as it is, or as the float32 that packed weights stand for. */
 function asFloats(tensor: string, source: TensorRef): PlannedTensor {
-  const { dtype, shape, length, packed, plus } = source
+  const { dtype, shape, packed, plus } = source
   if (packed || plus !== undefined) return converted(tensor, source, 'F32', 'F32', shape)
-  return { dtype, shape, part: { source, skip: 0, length } }
+  return { dtype, shape, ...asItIs(source) }
 }
 
 function converted(tensor: string, source: TensorRef, to: Target | Field, dtype: Dtype, shape: readonly number[]): PlannedTensor {

@@ -124,8 +124,8 @@ function attention(tracer: Tracer, node: NodeProto): void {
   const cap = float(node, 'softcap', 0)
   if (cap < 0) throw cannot(`an Attention has the softcap ${cap}`)
   for (const at of [0, 1, 2]) kindAt(tracer, node, at, ['f32'])
-  if (rowsOf(tracer, q) !== rowsOf(tracer, k)) throw cannot('an Attention has queries of one sequence and keys of another')
-  if (mask) kindAt(tracer, node, 3, ['bool'])
+  if (past.length > 0 && rowsOf(tracer, q) !== rowsOf(tracer, k)) throw cannot('an Attention with a cache has keys of another sequence')
+  if (mask) kindAt(tracer, node, 3, ['bool', 'f32'])
   const cache = past.length > 0 ? { cache: tracer.holdings.cache(kvHeads, past, node.output.slice(1)) } : {}
   const inputs = [q, k, v, ...(mask ? [mask] : [])]
   tracer.node(

@@ -20,6 +20,8 @@ export interface NativeFile {
   readonly key: string
   readonly path: string
   readonly size: number
+  /** where it is linked: its data, from byte `begin` of it on, is what is at byte `offset` of a file of `size` bytes */
+  readonly linked?: { readonly begin: number; readonly offset: number; readonly size: number }
   /** where the checksums of its pages begin in the table of all */
   readonly firstSum: number
 }

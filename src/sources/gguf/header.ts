@@ -1,8 +1,7 @@
-import type { FileHandle } from 'node:fs/promises'
 import { type Dtype, dtypeSize, tensorBytes } from '../../core/dtypes.js'
 import { AssetError } from '../../core/errors.js'
 import { LIMITS } from '../../core/limits.js'
-import { readExactly } from '../../core/read.js'
+import { type Readable, readExactly } from '../../core/read.js'
 import { shown } from '../../graph/names.js'
 import type { SourceFile } from '../checkpoint.js'
 import { Cursor, MoreNeeded } from './cursor.js'
@@ -38,7 +37,7 @@ export interface GgufHeader {
  * Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
  * @throws AssetError 'BAD_INPUT' | 'UNSUPPORTED' | 'LIMIT' | 'CORRUPT' | 'IO'
  */
-export async function readGgufHeader(handle: FileHandle, { path, size }: SourceFile): Promise<GgufHeader> {
+export async function readGgufHeader(handle: Readable, { path, size }: SourceFile): Promise<GgufHeader> {
   for (let length = FIRST_READ; ; ) {
     const bytes = new Uint8Array(Math.min(length, size))
     await readExactly(handle, bytes, 0, path)

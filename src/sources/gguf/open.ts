@@ -1,7 +1,6 @@
-import type { FileHandle } from 'node:fs/promises'
 import { dtypeSize } from '../../core/dtypes.js'
 import { AssetError } from '../../core/errors.js'
-import { readExactly } from '../../core/read.js'
+import { type Readable, readExactly } from '../../core/read.js'
 import { quoted, shown } from '../../graph/names.js'
 import type { Checkpoint, SourceFile, TensorRef } from '../checkpoint.js'
 import { stridedOf } from '../strided.js'
@@ -22,7 +21,7 @@ const MOST_FACTORS = 32768
  * positions, which config.json holds.
  * @throws AssetError 'BAD_INPUT' | 'UNSUPPORTED' | 'LIMIT' | 'CORRUPT' | 'IO'
  */
-export async function openGguf(handle: FileHandle, file: SourceFile): Promise<Checkpoint> {
+export async function openGguf(handle: Readable, file: SourceFile): Promise<Checkpoint> {
   const header = await readGgufHeader(handle, file)
   const { metadata } = header
   if ((metadata.count('split.count') ?? 1) > 1)
@@ -96,7 +95,7 @@ function placed(
   return { ...plain, shape: [inputs, outputs], ...(strided && { strided }) }
 }
 
-async function readFactors(handle: FileHandle, { tensors }: GgufHeader, what: string): Promise<Map<string, readonly number[]>> {
+async function readFactors(handle: Readable, { tensors }: GgufHeader, what: string): Promise<Map<string, readonly number[]>> {
   const factors = new Map<string, readonly number[]>()
   for (const name of IN_CONFIG) {
     const tensor = tensors.get(name)

@@ -1,8 +1,7 @@
-import type { FileHandle } from 'node:fs/promises'
 import { crc32 } from 'node:zlib'
 import { AssetError } from '../../core/errors.js'
 import { LIMITS } from '../../core/limits.js'
-import { readExactly } from '../../core/read.js'
+import { type Readable, readExactly } from '../../core/read.js'
 import { quoted } from '../../graph/names.js'
 import type { SourceFile, TensorRef } from '../checkpoint.js'
 import { surroundings } from './globals.js'
@@ -18,7 +17,7 @@ import { readZipDirectory, type ZipEntry } from './zip.js'
  * is an entry of its own, stored as it is. Only the directory and that pickle are read.
  * @throws AssetError 'BAD_INPUT' | 'UNSUPPORTED' | 'LIMIT' | 'CORRUPT' | 'IO'
  */
-export async function readArchive(handle: FileHandle, file: SourceFile): Promise<Map<string, TensorRef>> {
+export async function readArchive(handle: Readable, file: SourceFile): Promise<Map<string, TensorRef>> {
   const what = file.path
   const entries = await readZipDirectory(handle, file.size, what)
   const pickles = [...entries.keys()].filter((name) => /^[^/]*\/data\.pkl$/.test(name))
@@ -51,7 +50,7 @@ function plain(entry: ZipEntry, what: string): ZipEntry {
   )
 }
 
-async function readEntry(handle: FileHandle, entry: ZipEntry, limit: number, what: string): Promise<Uint8Array> {
+async function readEntry(handle: Readable, entry: ZipEntry, limit: number, what: string): Promise<Uint8Array> {
   const { offset, size, crc32: expected } = plain(entry, what)
   if (size > limit) throw new AssetError('LIMIT', `Cannot read ${what}: it has ${size} bytes, the limit is ${limit}`)
   const bytes = new Uint8Array(size)

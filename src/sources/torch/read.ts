@@ -1,4 +1,4 @@
-import type { FileHandle } from 'node:fs/promises'
+import type { Readable } from '../../core/read.js'
 import type { SourceFile, TensorRef } from '../checkpoint.js'
 import { readArchive } from './archive.js'
 import { readStacked } from './stacked.js'
@@ -6,7 +6,7 @@ import { withoutPrefix } from './state-dict.js'
 
 /** The tensors of what torch.save or torch.jit.save wrote. @throws AssetError */
 export async function readTorch(
-  handle: FileHandle,
+  handle: Readable,
   file: SourceFile,
   { isZip, isShard }: { readonly isZip: boolean; readonly isShard: boolean },
 ): Promise<ReadonlyMap<string, TensorRef>> {

@@ -1,7 +1,6 @@
-import type { FileHandle } from 'node:fs/promises'
 import { AssetError } from '../../core/errors.js'
 import { LIMITS } from '../../core/limits.js'
-import { readExactly } from '../../core/read.js'
+import { type Readable, readExactly } from '../../core/read.js'
 import { quoted } from '../../graph/names.js'
 import type { SourceFile, TensorRef } from '../checkpoint.js'
 import { surroundings } from './globals.js'
@@ -20,7 +19,7 @@ const FIRST = 1024 * 1024
  * and the keys of the storages, one after the other, then the storages in that order, each after its number of elements.
  * @throws AssetError 'BAD_INPUT' | 'UNSUPPORTED' | 'LIMIT' | 'CORRUPT' | 'IO'
  */
-export async function readStacked(handle: FileHandle, file: SourceFile): Promise<Map<string, TensorRef>> {
+export async function readStacked(handle: Readable, file: SourceFile): Promise<Map<string, TensorRef>> {
   const what = file.path
   const { values, end, storages } = await readPickles(handle, file)
   const [, , machine, root, keys] = values as [Value, Value, Value, Value, Value]
@@ -53,7 +52,7 @@ export async function readStacked(handle: FileHandle, file: SourceFile): Promise
 
 /** The five pickles. How long they are nobody says, so more is read until they end. */
 async function readPickles(
-  handle: FileHandle,
+  handle: Readable,
   file: SourceFile,
 ): Promise<{ values: Value[]; end: number; storages: ReadonlyMap<string, Storage> }> {
   const what = file.path

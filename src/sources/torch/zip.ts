@@ -1,8 +1,7 @@
-import type { FileHandle } from 'node:fs/promises'
 import yauzl from 'yauzl'
 import { AssetError, reasonOf } from '../../core/errors.js'
 import { LIMITS } from '../../core/limits.js'
-import { readExactly } from '../../core/read.js'
+import { type Readable, readExactly } from '../../core/read.js'
 import { quoted } from '../../graph/names.js'
 import { bad } from './values.js'
 
@@ -23,7 +22,7 @@ const IN_ZIP64 = 0xffffffff
  * @throws AssetError 'BAD_INPUT' where it makes no sense, or headers and directory don't agree: a name that is there
  *   twice or leaves the archive, entries that overlap; 'LIMIT', 'IO'
  */
-export async function readZipDirectory(handle: FileHandle, size: number, what: string): Promise<Map<string, ZipEntry>> {
+export async function readZipDirectory(handle: Readable, size: number, what: string): Promise<Map<string, ZipEntry>> {
   const reader = new BlockReader(handle, size, what)
   try {
     const zip = await yauzl.fromRandomAccessReaderPromise(reader, size, { autoClose: false, strictFileNames: true })
@@ -80,7 +79,7 @@ class BlockReader extends yauzl.RandomAccessReader {
   #end = 0
 
   constructor(
-    private readonly handle: FileHandle,
+    private readonly handle: Readable,
     private readonly size: number,
     private readonly what: string,
   ) {

@@ -1,5 +1,6 @@
 use crate::program::Tensor;
 use crate::{Error, Result};
+use std::borrow::Cow;
 
 /// What the rows of one sequence may look at.
 #[derive(Debug, PartialEq)]
@@ -17,11 +18,16 @@ impl Seen {
         let (&[many, 1, rows, total] | &[many, rows, total]) = mask.dims() else {
             return Err(refuse());
         };
-        if (many != 1 && many <= row) || rows != sequence || total < positions || positions < sequence {
+        if (many != 1 && many <= row) || rows != sequence || total < positions {
             return Err(refuse());
         }
         let whole = &mask.data()[if many == 1 { 0 } else { row * rows * total }..][..rows * total];
         let each = || whole.chunks_exact(total.max(1)).map(|row| &row[total - positions..]);
+        let these = || Seen::These(each().flatten().copied().collect());
+        // They look at another sequence, then.
+        if positions < sequence {
+            return Ok(these());
+        }
         let ends = positions - sequence + 1..;
         // the first row that does not see all that came before it says how far all see
         let start = |row: &[bool]| row.iter().take_while(|&&seen| !seen).count();
@@ -35,8 +41,27 @@ impl Seen {
         if pairs.all(|(row, end)| row.iter().enumerate().all(|(position, &seen)| seen == sees(end, position))) {
             return Ok(Seen::Last(window));
         }
-        Ok(Seen::These(each().flatten().copied().collect()))
+        Ok(these())
     }
+}
+
+/// What is added to the scores of one sequence, (heads or 1, rows, positions), out of a mask [batch or 1, heads or 1, sequence,
+/// total], of which the last `positions` are this sequence's.
+pub(crate) fn added(mask: &Tensor<f32>, row: usize, heads: usize, sequence: usize, positions: usize) -> Result<Cow<'_, [f32]>> {
+    let refuse = || Error::bad(format!("Cannot add a mask of {:?} to scores of {positions} positions", mask.dims()));
+    let &[many, each, rows, total] = mask.dims() else {
+        return Err(refuse());
+    };
+    if (many != 1 && many <= row) || (each != 1 && each != heads) || rows != sequence || total < positions {
+        return Err(refuse());
+    }
+    let size = each * rows * total;
+    let whole = &mask.data()[if many == 1 { 0 } else { row * size }..][..size];
+    if total == positions {
+        return Ok(Cow::Borrowed(whole));
+    }
+    let cut = whole.chunks_exact(total.max(1)).flat_map(|row| &row[total - positions..]);
+    Ok(Cow::Owned(cut.copied().collect()))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@ use serde::Deserialize;
 
 use crate::kernels::{CacheType, Precision};
 use crate::program::{Kind, Op};
+use crate::reading::Linked;
 use crate::{Error, Result};
 
 /// All that a model is made of, as the caller planned it; every number in it is checked again here.
@@ -76,6 +77,9 @@ pub struct File {
     pub path: String,
     /// bytes
     pub size: u64,
+    /// where it is a run of bytes of the file at `path`
+    #[serde(default)]
+    pub linked: Option<Linked>,
     /// where the checksums of its pages begin in the table of all
     pub first_sum: usize,
 }

@@ -55,6 +55,7 @@ impl Weights {
         let files = spec.files.iter().map(|file| FileSpec {
             path: file.path.clone().into(),
             size: file.size,
+            linked: file.linked,
         });
         let recorder = spec.trace.then(|| Arc::new(Recorder::new(MOST_EVENTS)));
         let reader = Reader::on(files.collect(), Some(sums), DEFAULT_OPEN_FILES, disk)?;

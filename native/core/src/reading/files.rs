@@ -45,10 +45,7 @@ impl Files {
         if most == 0 {
             return Err(Error::bad("Cannot open files: at most 0 may be open"));
         }
-        if let Some(spec) = specs.iter().find(|spec| spec.size > i64::MAX as u64) {
-            let why = format!("no file has {} bytes", spec.size);
-            return Err(Error::bad(format!("Cannot read {}: {why}", spec.path.display())));
-        }
+        specs.iter().try_for_each(FileSpec::check)?;
         Ok(Self {
             refused: specs.iter().map(|_| AtomicBool::new(false)).collect(),
             specs,
@@ -84,6 +81,10 @@ impl Files {
     pub fn map(&self, index: usize) -> Result<Option<Mmap>> {
         let spec = &self.specs[index];
         let fails = |why: io::Error| Error::new(Code::Io, format!("Cannot map {}: {why}", spec.path.display()));
+        if spec.linked.is_some() {
+            let why = "only a part of it is needed, which need not begin at a page";
+            return Err(Error::bad(format!("Cannot map {}: {why}", spec.path.display())));
+        }
         let file = self.disk.open(&spec.path, Access::Buffered).map_err(fails)?;
         self.check(index, &file)?;
         if spec.size == 0 {
@@ -141,9 +142,9 @@ impl Files {
         })
     }
 
-    /// Opens for direct reads, unless they are refused.
+    /// Opens for direct reads, unless they are refused, or it is a run of another file.
     fn open_at(&self, index: usize, path: &Path) -> io::Result<(File, Access)> {
-        if !self.refused[index].load(Ordering::Relaxed) {
+        if self.specs[index].linked.is_none() && !self.refused[index].load(Ordering::Relaxed) {
             match self.disk.open(path, Access::Direct) {
                 Err(why) if is_refusal(&why) => {}
                 other => return other.map(|file| (file, Access::Direct)),
@@ -160,8 +161,8 @@ impl Files {
         if !facts.is_file() {
             return Err(Error::bad(format!("Cannot open {}: it is not a file", spec.path.display())));
         }
-        if facts.len() != spec.size {
-            let why = format!("it has {} bytes instead of {}", facts.len(), spec.size);
+        if facts.len() != spec.bytes_there() {
+            let why = format!("it has {} bytes instead of {}", facts.len(), spec.bytes_there());
             return Err(Error::new(Code::Corrupt, format!("Cannot use {}: {why}", spec.path.display())));
         }
         Ok(())
@@ -170,16 +171,19 @@ impl Files {
     /// Fills `buffer`, `span.asked` bytes long and page-aligned, with the `span.stored` bytes that there are.
     pub fn read(&self, span: &Span, buffer: &mut [u8], clock: &Clock) -> Result<()> {
         let spec = &self.specs[span.file];
+        let place = spec.place(span.start)?;
+        // what comes after a run is not its own
+        let most = if spec.linked.is_some() { span.stored } else { span.asked };
         loop {
             let open = self.open(span.file)?;
             let flight = clock.start(open.access, span.file);
-            match self.read_all(&open, span, buffer) {
+            match self.read_all(&open, place, span.stored, &mut buffer[..most]) {
                 Ok(got) => {
                     flight.end(got);
                     if got == span.stored {
                         return Ok(());
                     }
-                    let why = format!("it ends at byte {} or does not end at {}", span.start + got as u64, spec.size);
+                    let why = format!("it ends at byte {} or does not end at {}", place + got as u64, spec.bytes_there());
                     return Err(Error::new(Code::Corrupt, format!("Cannot use {}: {why}", spec.path.display())));
                 }
                 Err(why) if open.access == Access::Direct && is_refusal(&why) => {
@@ -187,27 +191,27 @@ impl Files {
                     lock(&self.open).by_index.remove(&span.file);
                 }
                 Err(why) => {
-                    let what = format!("{} at byte {}", spec.path.display(), span.start);
+                    let what = format!("{} at byte {place}", spec.path.display());
                     return Err(Error::new(Code::Io, format!("Cannot read {what}: {why}")));
                 }
             }
         }
     }
 
-    /// Reads until there are `span.stored` bytes or the file ends; says how many there are.
-    fn read_all(&self, open: &OpenFile, span: &Span, buffer: &mut [u8]) -> io::Result<usize> {
+    /// Reads from `place` on until there are `stored` bytes or the file ends; says how many there are.
+    fn read_all(&self, open: &OpenFile, place: u64, stored: usize, buffer: &mut [u8]) -> io::Result<usize> {
         // a direct read must begin at a page, so one that came short goes on at the last whole one
         let step = if open.access == Access::Direct { PAGE } else { 1 };
         let mut done = 0;
         loop {
-            let at = span.start + done as u64;
-            let got = match self.disk.read_at(&open.file, &mut buffer[done..span.asked], at, open.access) {
+            let at = place + done as u64;
+            let got = match self.disk.read_at(&open.file, &mut buffer[done..], at, open.access) {
                 Err(why) if why.kind() == io::ErrorKind::Interrupted => continue,
                 other => other?,
             };
             let now = done + got;
             let whole = now / step * step;
-            if now >= span.stored || whole == done {
+            if now >= stored || whole == done {
                 return Ok(now);
             }
             done = whole;

@@ -38,7 +38,7 @@ mod stream;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use access::{Access, FileSpec};
+pub use access::{Access, FileSpec, Linked};
 pub use arrivals::{Arrivals, LEAF};
 pub use clock::Counts;
 pub(crate) use disk::{Disk, System};

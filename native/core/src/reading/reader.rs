@@ -257,9 +257,10 @@ impl Reader {
         match mismatch {
             None => Ok(()),
             Some(at) => {
-                let what = self.files.specs()[span.file].path.display();
+                let spec = &self.files.specs()[span.file];
+                let what = spec.path.display();
                 let why = "their checksum is not the one that was stored";
-                let at = span.start + at as u64;
+                let at = spec.place(span.start)? + at as u64;
                 Err(Error::new(Code::Corrupt, format!("Cannot use the bytes at {at} of {what}: {why}")))
             }
         }

@@ -18,6 +18,8 @@ pub(crate) struct Queries<'a> {
     pub(crate) head: usize,
     pub(crate) first: usize,
     pub(crate) count: usize,
+    /// elements between the masks of two heads
+    pub(crate) mask_step: usize,
 }
 
 impl Queries<'_> {
@@ -45,10 +47,14 @@ impl Queries<'_> {
         (self.first + n) / self.group()
     }
 
+    /// The head of a query, of those of all queries.
+    fn query_head(&self, n: usize) -> usize {
+        self.head * self.group() + (self.first + n) % self.group()
+    }
+
     /// Where a query starts in q, and its result in out.
     fn place(&self, n: usize) -> usize {
-        let (group, head_dim) = (self.group(), self.cache.heads().head_dim);
-        (self.row(n) * self.how.heads + self.head * group + (self.first + n) % group) * head_dim
+        (self.row(n) * self.how.heads + self.query_head(n)) * self.cache.heads().head_dim
     }
 }
 
@@ -144,6 +150,7 @@ impl<const Q: usize> Scores<Q> {
             x = s.mul(s.splat(cap), math::tanh(s, s.div(x, s.splat(cap))));
         }
         if let Some(Mask::Add(mask)) = queries.how.mask {
+            let mask = &mask[queries.query_head(n) * queries.mask_step..];
             x = s.add(x, row::load(s, &mask[row * len..(row + 1) * len], position, 0.0));
         }
         let (start, end) = self.ranges[n];

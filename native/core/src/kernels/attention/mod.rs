@@ -15,12 +15,12 @@ pub use cache::{CacheType, KvCache, PAGE};
 use kernel::Queries;
 use std::ops::Range;
 
-/// Which positions a row may look at, besides `causal` and `window`: (rows, positions of the cache), one mask for all heads.
+/// Which positions a row may look at, besides `causal` and `window`.
 #[derive(Debug, Clone, Copy)]
 pub enum Mask<'a> {
-    /// true where it may
+    /// true where it may: (rows, positions of the cache)
     Allow(&'a [bool]),
-    /// added to the scores; -infinity where it may not
+    /// added to the scores, -infinity where it may not: (rows, positions) for all heads, or (heads, rows, positions)
     Add(&'a [f32]),
 }
 
@@ -66,11 +66,12 @@ pub fn attention(machine: &Machine, cache: &KvCache, how: &Attention, q: &[f32],
         let given = format!("{} elements of q and {} of the result", q.len(), out.len());
         return bad(format!("{given} for {rows} rows of {} heads of {}", how.heads, kv.head_dim));
     }
+    let (shared, mask_step) = (rows.checked_mul(len), mask_step(how, rows, len));
     let masked = how.mask.map(|mask| match mask {
         Mask::Allow(m) => m.len(),
         Mask::Add(m) => m.len(),
     });
-    if masked.is_some_and(|m| rows.checked_mul(len) != Some(m)) {
+    if masked.is_some_and(|m| shared != Some(m) && mask_step == 0) {
         return bad(format!(
             "a mask of {} elements for {rows} rows and {len} positions",
             masked.unwrap_or(0)
@@ -97,10 +98,19 @@ pub fn attention(machine: &Machine, cache: &KvCache, how: &Attention, q: &[f32],
                 head,
                 first,
                 count,
+                mask_step,
             }
             .run(&mut scores);
         }
     })
+}
+
+/// Elements between the masks of two heads; 0 where they have one together.
+fn mask_step(how: &Attention, rows: usize, len: usize) -> usize {
+    match (how.mask, rows.checked_mul(len)) {
+        (Some(Mask::Add(mask)), Some(one)) if mask.len() != one && one.checked_mul(how.heads) == Some(mask.len()) => one,
+        _ => 0,
+    }
 }
 
 /// How many queries of a key head go together, and how many make a piece of work: keys are read once for those that go

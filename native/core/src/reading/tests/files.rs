@@ -124,8 +124,13 @@ fn says_what_cannot_be_opened() {
     let missing = FileSpec {
         path: folder.join("missing"),
         size: 10,
+        linked: None,
     };
-    let not_a_file = FileSpec { path: folder, size: 10 };
+    let not_a_file = FileSpec {
+        path: folder,
+        size: 10,
+        linked: None,
+    };
     let reader = Reader::new(vec![missing, not_a_file], None).unwrap();
     let why = reader.access(0).unwrap_err();
     assert!(why.code == Code::Io && why.message.contains("missing: No such file"), "{why}");

@@ -2,6 +2,7 @@
 
 pub(crate) mod faulty;
 mod files;
+mod linked;
 mod map;
 mod numbers;
 mod order;
@@ -36,7 +37,11 @@ impl Stored {
             let bytes: Vec<u8> = (0..size).map(|at| (at.wrapping_mul(2654435761) >> 7) as u8 ^ index as u8).collect();
             let path = stored.path(index);
             std::fs::write(&path, &bytes).unwrap();
-            stored.specs.push(FileSpec { path, size: size as u64 });
+            stored.specs.push(FileSpec {
+                path,
+                size: size as u64,
+                linked: None,
+            });
             stored.first_sums.push(stored.sums.len());
             stored.sums.extend(bytes.chunks(PAGE).map(crc32fast::hash));
             stored.bytes.push(bytes);

@@ -34,7 +34,7 @@ proptest! {
         size in hostile(), offset in hostile(), length in hostile(), first in hostile(), sums in hostile(), file in 0..3usize,
     ) {
         let size = size.min(i64::MAX as u64);
-        let files = vec![FileSpec { path: "a".into(), size }; 2];
+        let files = vec![FileSpec { path: "a".into(), size, linked: None }; 2];
         let read = Read { file, offset, length: length as usize, first_sum: first as usize };
         if let Ok(span) = Span::new(&read, &files, Some(sums as usize)) {
             let page = PAGE as u64;
@@ -56,7 +56,7 @@ proptest! {
 
     #[test]
     fn the_parts_of_a_span_are_the_span(size in 1..60_000u64, offset in 0..60_000u64, length in 1..60_000usize, pages in 1..5usize) {
-        let files = [FileSpec { path: "a".into(), size }];
+        let files = [FileSpec { path: "a".into(), size, linked: None }];
         let read = Read { file: 0, offset, length, first_sum: 0 };
         let Ok(span) = Span::new(&read, &files, None) else { return Ok(()) };
         let (mut at, mut wanted) = (span.start, offset);
