@@ -1,5 +1,5 @@
 // llama.cpp as a process that is asked: `load`, `decode N`, `prefill N`; a line of JSON each. Arguments: the folder of
-// node-llama-cpp, a GGUF file, whether to map it.
+// node-llama-cpp, a GGUF file, whether to map it, the temperature at which tokens are drawn.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -28,7 +28,7 @@ interface Package {
 }
 
 const THREADS = 2
-const [home, modelPath, mmap] = process.argv.slice(2) as [string, string, string]
+const [home, modelPath, mmap, temperature] = process.argv.slice(2) as [string, string, string, string]
 const { getLlama, LlamaLogLevel } = (await import(pathToFileURL(join(home, 'dist/index.js')).href)) as Package
 const llama = await getLlama({ gpu: false, build: 'never', maxThreads: THREADS, progressLogs: false, logLevel: LlamaLogLevel.error })
 const useMmap = mmap === 'true'
@@ -36,7 +36,7 @@ const model = await llama.loadModel({ modelPath, gpuLayers: 0, useMmap, ignoreMe
 const threads = { ideal: THREADS, min: THREADS }
 const context = await model.createContext({ contextSize: 512, batchSize: 128, threads, ignoreMemorySafetyChecks: true })
 const sequence = context.getSequence()
-const greedy = { temperature: 0, yieldEogToken: true }
+const drawn = { temperature: Number(temperature), yieldEogToken: true }
 let tokens: AsyncGenerator<number> | undefined
 
 const readBytes = () => Number(/^read_bytes: (\d+)$/m.exec(readFileSync('/proc/self/io', 'latin1'))?.[1])
@@ -44,7 +44,7 @@ const readBytes = () => Number(/^read_bytes: (\d+)$/m.exec(readFileSync('/proc/s
 async function begin(prompt: readonly number[]): Promise<number> {
   await tokens?.return(undefined)
   await sequence.clearHistory()
-  tokens = sequence.evaluate(prompt, greedy)
+  tokens = sequence.evaluate(prompt, drawn)
   return (await tokens.next()).value
 }
 

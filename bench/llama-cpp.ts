@@ -31,18 +31,22 @@ export interface Installed {
 /**
  * Finds node-llama-cpp in the folder that NODE_LLAMA_CPP names, and makes the GGUF file of the model's weights with the Python that
  * PEER_PYTHON names (numpy, gguf). Says in one line what is missing. `streaming` takes NODE_LLAMA_CPP_PLAIN where it is set: a
- * copy without the kernels that copy the weights of Q4_0 into memory.
+ * copy without the kernels that copy the weights of Q4_0 into memory. `name` is the checkpoint's folder in `folder`; tokens are drawn
+ * at `temperature`.
  */
-export function findLlamaCpp({ dtype, folder }: Measured, { streaming = false } = {}): Installed | undefined {
+export function findLlamaCpp(
+  { dtype, folder }: Pick<Measured, 'dtype' | 'folder'>,
+  { streaming = false, name = 'llama-1b', temperature = 0 } = {},
+): Installed | undefined {
   const { NODE_LLAMA_CPP, NODE_LLAMA_CPP_PLAIN, PEER_PYTHON = 'python3' } = process.env
   const home = (streaming && dtype === 'q4' && NODE_LLAMA_CPP_PLAIN) || NODE_LLAMA_CPP
   if (!home || !existsSync(join(home, 'package.json'))) {
     note('llama.cpp is left out: NODE_LLAMA_CPP names no folder of node-llama-cpp')
     return undefined
   }
-  const gguf = join(folder, `llama-1b-${TYPES[dtype]}.gguf`)
+  const gguf = join(folder, `${name}-${TYPES[dtype]}.gguf`)
   try {
-    if (!existsSync(gguf)) execFileSync(PEER_PYTHON, [maker, join(folder, 'llama-1b'), gguf, '--type', TYPES[dtype]], { stdio: 'inherit' })
+    if (!existsSync(gguf)) execFileSync(PEER_PYTHON, [maker, join(folder, name), gguf, '--type', TYPES[dtype]], { stdio: 'inherit' })
   } catch (error) {
     note(`llama.cpp is left out: its file can't be made: ${(error as Error).message.split('\n')[0]}`)
     return undefined
@@ -52,7 +56,7 @@ export function findLlamaCpp({ dtype, folder }: Measured, { streaming = false } 
     version: `node-llama-cpp ${version}`,
     gguf,
     async start({ mmap, prefix = [] }) {
-      const [command, ...args] = [...prefix, process.execPath, child, home, gguf, String(mmap)]
+      const [command, ...args] = [...prefix, process.execPath, child, home, gguf, String(mmap), String(temperature)]
       const asked = startAsked(command!, args)
       await asked.ask('load')
       return {

@@ -11,6 +11,7 @@ const { values } = parseArgs({
     dtype: { type: 'string', default: DTYPES.join(',') },
     json: { type: 'boolean', default: false },
     record: { type: 'boolean', default: false },
+    small: { type: 'boolean', default: false },
   },
 })
 
@@ -23,6 +24,8 @@ export const options = {
   dtypes: dtypes as Dtype[],
   /** one line of JSON for each record, with all rounds */
   json: values.json,
+  /** a model that is only large enough to show that the bench runs, where it has one */
+  small: values.small,
   /** keep the record under bench/record */
   record: values.record,
   /** where models are made and kept between runs; a temporary folder that goes when left out */

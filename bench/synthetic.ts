@@ -1,5 +1,5 @@
 import { randomFillSync } from 'node:crypto'
-import { mkdir, mkdtemp, open, rm, statfs } from 'node:fs/promises'
+import { mkdir, mkdtemp, open, rm, statfs, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -58,12 +58,19 @@ export function parametersOf(shape: Shape): number {
   return tensorsOf(shape).reduce((sum, [, dims]) => sum + product(dims), 0)
 }
 
-/** Writes a checkpoint of this shape; resolves to the bytes of its weights. Values are small: random bits with the exponent held down. */
-export async function writeLlama(folder: string, shape: Shape): Promise<number> {
-  const { hidden, inner, layers, vocab, kvHeads = hidden / 64, tied = false } = shape
+/** A tensor of BF16 that is made up: ones, or random with the exponent held down, so that it is finite and about as large as real ones. */
+export interface MadeUp {
+  readonly name: string
+  readonly dims: readonly number[]
+  /** values are between 2 ** exponent and twice that, of either sign; 1 where left out */
+  readonly exponent?: number
+}
+
+/** Writes a checkpoint of these tensors; resolves to the bytes of its weights. The config comes last: what has one is whole. */
+export async function writeCheckpoint(folder: string, tensors: readonly MadeUp[], config: object): Promise<number> {
   const header: Record<string, object> = {}
   let end = 0
-  for (const [name, dims] of tensorsOf(shape)) {
+  for (const { name, dims } of tensors) {
     const bytes = 2 * product(dims)
     header[name] = { dtype: 'BF16', shape: dims, data_offsets: [end, end + bytes] }
     end += bytes
@@ -75,13 +82,26 @@ export async function writeLlama(folder: string, shape: Shape): Promise<number> 
   const handle = await open(join(folder, 'model.safetensors'), 'w')
   await handle.write(Buffer.concat([length, json]))
   const chunk = new Uint16Array(8 * 1024 * 1024)
-  for (let at = 0; at < end; at += chunk.byteLength) {
-    randomFillSync(chunk)
-    // sign and mantissa random, exponent 2^-6: finite and of about the size of real weights
-    for (let i = 0; i < chunk.length; i++) chunk[i] = (chunk[i]! & 0x807f) | (121 << 7)
-    await handle.write(new Uint8Array(chunk.buffer, 0, Math.min(chunk.byteLength, end - at)))
+  for (const { dims, exponent } of tensors) {
+    for (let left = product(dims); left > 0; left -= chunk.length) {
+      const part = chunk.subarray(0, Math.min(chunk.length, left))
+      if (exponent === undefined) part.fill(127 << 7)
+      else {
+        randomFillSync(part)
+        // sign and mantissa random
+        for (let i = 0; i < part.length; i++) part[i] = (part[i]! & 0x807f) | ((127 + exponent) << 7)
+      }
+      await handle.write(new Uint8Array(part.buffer, 0, part.byteLength))
+    }
   }
   await handle.close()
+  await writeFile(join(folder, 'config.json'), JSON.stringify(config))
+  return end
+}
+
+/** Writes a checkpoint of this shape; resolves to the bytes of its weights. */
+export function writeLlama(folder: string, shape: Shape): Promise<number> {
+  const { hidden, inner, layers, vocab, kvHeads = hidden / 64, tied = false } = shape
   const config = {
     model_type: 'llama',
     hidden_size: hidden,
@@ -95,8 +115,9 @@ export async function writeLlama(folder: string, shape: Shape): Promise<number> 
     max_position_embeddings: 2048,
     tie_word_embeddings: tied,
   }
-  const file = await open(join(folder, 'config.json'), 'w')
-  await file.write(JSON.stringify(config))
-  await file.close()
-  return end
+  return writeCheckpoint(
+    folder,
+    tensorsOf(shape).map(([name, dims]) => ({ name, dims, exponent: -6 })),
+    config,
+  )
 }

@@ -79,6 +79,14 @@ export class ConfigReader {
     return value
   }
 
+  /** A list of whole numbers from 0 to 2^31 - 1, empty where absent. */
+  counts(key: string): readonly number[] {
+    const value = this.has(key) ? this.config[key] : []
+    const fits = (item: unknown) => Number.isInteger(item) && (item as number) >= 0 && (item as number) < 2 ** 31
+    if (!Array.isArray(value) || !value.every(fits)) throw this.refusal(key, 'a list of whole numbers from 0')
+    return value
+  }
+
   /** A list of zeros and ones, as such or as false and true, or undefined where absent. */
   flags(key: string): readonly boolean[] | undefined {
     if (!this.has(key)) return undefined

@@ -1,5 +1,6 @@
 import type { Heads } from './attention.js'
 import { badConfig, type ConfigReader } from './config.js'
+import type { Experts } from './experts.js'
 import type { Turn } from './turn.js'
 
 /** The decoder that Llama made common: RMSNorm, rotary positions, grouped heads, gated MLP. What families differ in, none of it when left out: */
@@ -15,10 +16,16 @@ export interface DecoderTraits {
   /** bias of o_proj */
   readonly outputBias?: boolean
   readonly mlpBias?: boolean
+  /** a mixture of MLPs instead of one */
+  readonly experts?: Experts
   /** queries, keys and values are one product, qkv_proj, and so are gate and up, gate_up_proj */
   readonly fused?: boolean
   /** RMSNorm of each head of queries and keys, before the rotation */
   readonly headNorm?: boolean
+  /** RMSNorm of all heads of the queries together, and of all of the keys */
+  readonly wholeNorm?: boolean
+  /** queries, keys and values are kept between -clip and clip */
+  readonly clip?: number | undefined
   /** norms multiply by 1 + weight */
   readonly centredNorms?: boolean
   /** norms also of what attention and MLP give, before it is added */

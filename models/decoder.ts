@@ -4,6 +4,7 @@ import { embedding, linear, rmsNorm } from '../src/graph/modules.js'
 import { CausalMask, decoderInputs } from './attention.js'
 import { badConfig, type Config, ConfigReader } from './config.js'
 import type { Decoder, DecoderTraits } from './decoder-traits.js'
+import { routedExperts } from './experts.js'
 import { type Family, namesOf } from './family.js'
 import { gatedMlp } from './gated-mlp.js'
 import { type Rotary, RotaryTables } from './rotary.js'
@@ -88,8 +89,14 @@ function layer(module: Module, decoder: Decoder, index: number, x: Value, turn: 
   const norm = (name: string, value: Value) => rmsNorm(module.child(name), value, hidden, epsilon, centredNorms)
   const attended = selfAttention(module.child('self_attn'), decoder, index, norm('input_layernorm', x), turn, mask)
   const y = module.op('Add', [x, postNorms ? norm('post_attention_layernorm', attended) : attended])
-  const made = gatedMlp(module.child('mlp'), decoder, norm(postNorms ? 'pre_feedforward_layernorm' : 'post_attention_layernorm', y))
+  const made = feedForward(module, decoder, index, norm(postNorms ? 'pre_feedforward_layernorm' : 'post_attention_layernorm', y))
   return module.op('Add', [y, postNorms ? norm('post_feedforward_layernorm', made) : made])
+}
+
+function feedForward(layer: Module, decoder: Decoder, index: number, x: Value): Value {
+  const { experts } = decoder
+  if (!experts || experts.isSparse?.(index) === false) return gatedMlp(layer.child('mlp'), decoder, x)
+  return routedExperts(layer.child(experts.module ?? 'mlp'), experts, decoder, x)
 }
 
 /** x (batch, sequence, hidden) -> `logits` (batch, sequence, vocab). */

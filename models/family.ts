@@ -9,6 +9,12 @@ export interface BuildOptions {
   readonly pooling?: Pooling
 }
 
+/** A tensor among those that another one holds. */
+export interface TensorPart {
+  readonly name: string
+  readonly shape: readonly number[]
+}
+
 /**
  * One model architecture: how its config.json and its tensor names become a graph.
  *
@@ -32,6 +38,11 @@ export interface Family {
    * The owner is always one of `names`.
    */
   ties(config: Config, names: ReadonlySet<string>): ReadonlyMap<string, string>
+  /**
+   * The tensors that one of a checkpoint is in an asset, where it has another name or holds several, one after the other:
+   * experts that are stacked. Undefined for one that stays.
+   */
+  parts?(name: string, shape: readonly number[]): readonly TensorPart[] | undefined
   /**
    * @throws AssetError 'BAD_INPUT' for a config.json or weights that do not make a model, 'UNSUPPORTED' for a variant that this family does not know
    */

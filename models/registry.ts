@@ -11,9 +11,12 @@ import { gptNeox } from './gpt-neox.js'
 import { gpt2 } from './gpt2.js'
 import { llama } from './llama.js'
 import { mistral } from './mistral.js'
+import { mixtral } from './mixtral.js'
+import { olmoe } from './olmoe.js'
 import { phi3 } from './phi3.js'
 import { qwen2 } from './qwen2.js'
 import { qwen3 } from './qwen3.js'
+import { qwen3Moe } from './qwen3-moe.js'
 import { roberta } from './roberta.js'
 import { smollm3 } from './smollm3.js'
 import { t5 } from './t5.js'
@@ -29,9 +32,12 @@ const FAMILIES: readonly Family[] = [
   gptNeox,
   llama,
   mistral,
+  mixtral,
+  olmoe,
   phi3,
   qwen2,
   qwen3,
+  qwen3Moe,
   roberta,
   smollm3,
   t5,

@@ -13,7 +13,7 @@ const all = readdirSync(folder)
   .map((name) => name.replace('.js', ''))
 const { positionals: wanted, values } = parseArgs({
   allowPositionals: true,
-  options: { dtype: { type: 'string' }, json: { type: 'boolean' }, record: { type: 'boolean' } },
+  options: { dtype: { type: 'string' }, json: { type: 'boolean' }, record: { type: 'boolean' }, small: { type: 'boolean' } },
 })
 const unknown = wanted.filter((name) => !all.includes(name))
 if (unknown.length > 0) {

@@ -3,10 +3,11 @@
 usage: variant-goldens.py FOLDER VARIANTS_JSON     (needs torch, transformers)
 VARIANTS_JSON: [{"name": ..., "kind": "CausalLM" | "Encoder" | "Seq2SeqLM" | "ImageClassification", "config": {"model_type": ..., ...},
 "ids": [[...]], "mask": [[...]], "decoder_ids": [[...]], "generate": COUNT}]. Each FOLDER/NAME then holds config.json,
-model.safetensors and golden.json.
+model.safetensors and golden.json; one with "live" also the folder live, with the state dict of the module as it runs.
 """
 import json
 import os
+import shutil
 import sys
 
 import torch
@@ -60,4 +61,11 @@ for variant in json.loads(variants):
             golden['greedy'] = made[0, 1 if config.is_encoder_decoder else ids.shape[1]:].tolist()
     path = os.path.join(folder, variant['name'])
     model.save_pretrained(path)
+    if variant.get('live'):
+        live = os.path.join(path, 'live')
+        os.makedirs(live)
+        torch.save(model.state_dict(), os.path.join(live, 'pytorch_model.bin'))
+        for name in ('config.json', 'generation_config.json'):
+            if os.path.exists(os.path.join(path, name)):
+                shutil.copy(os.path.join(path, name), live)
     json.dump(golden, open(os.path.join(path, 'golden.json'), 'w'))

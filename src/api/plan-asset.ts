@@ -10,6 +10,7 @@ import { needsOf, planProgram, segmentNeeds } from '../engines/native/spec.js'
 import { type GraphIndex, indexGraph } from '../graph/cut.js'
 import { halvesOf } from '../graph/halves.js'
 import { parseGraph } from '../graph/parse.js'
+import { cacheBounds } from '../plan/cache.js'
 import { type ResidencyPlan, residencyBounds } from '../plan/pinned.js'
 import { planGraph, weightUses } from '../plan/plan.js'
 import { planSteps } from '../plan/steps.js'
@@ -45,13 +46,16 @@ export interface MemoryPlan {
   readonly tokenizerBytes: number
   readonly pinnedBytes: number
   readonly bytesPerToken: number
+  /** bytes of the weights of experts, which are read when a token is sent to them and not in memory then, and bytes kept for them */
+  readonly expertBytes: number
+  readonly expertCacheBytes: number
   /** weights that are wholly in memory, and those that are read for every token, wholly or in part */
   readonly pinned: readonly string[]
   readonly streamed: readonly string[]
   /** measured by reading some of this asset's own bytes, past the page cache if `diskIsDirect` */
   readonly diskBytesPerSecond: number
   readonly diskIsDirect: boolean
-  /** at most, if reading were all there is to do; undefined where nothing streams */
+  /** at most, if reading were all there is to do; undefined where nothing streams, or nobody knows which experts tokens will be sent to */
   readonly tokensPerSecond?: number
 }
 
@@ -77,7 +81,7 @@ export async function planAsset(cidOrPath: string, options: PlanOptions): Promis
   const memory = await besideTokenizer(tokenizer, budgetOf, memoryWithin)
   const places = [...asset.manifest.files.values()].map(async (file) => ({ path: (await asset.placeOf(file)).path, size: file.size }))
   const disk = await diskSpeed(await Promise.all(places))
-  const { bytesPerToken } = memory
+  const { bytesPerToken, expertBytes, expertCacheBytes } = memory
   return {
     cid: asset.cid,
     segments,
@@ -87,7 +91,7 @@ export async function planAsset(cidOrPath: string, options: PlanOptions): Promis
     tokenizerBytes: tokenizer,
     diskBytesPerSecond: disk.bytesPerSecond,
     diskIsDirect: disk.direct,
-    ...(bytesPerToken > 0 && { tokensPerSecond: disk.bytesPerSecond / bytesPerToken }),
+    ...(bytesPerToken > 0 && expertBytes <= expertCacheBytes && { tokensPerSecond: disk.bytesPerSecond / bytesPerToken }),
   }
 }
 
@@ -115,7 +119,7 @@ function dividedAsRun(index: GraphIndex, engine: EngineChoice): Divided {
 function memoryOfHalves({ encoder, decoder }: ReturnType<typeof planHalves>): Memory {
   const memory = ({ index, division, budget }: PlannedHalf) => memoryOf(index, division, () => budget)
   const [first, second] = [memory(encoder), memory(decoder)]
-  const sum = (key: 'weightBytes' | 'budget' | 'minimum' | 'pinnedBytes') => first[key] + second[key]
+  const sum = (key: 'weightBytes' | 'budget' | 'minimum' | 'pinnedBytes' | 'expertBytes' | 'expertCacheBytes') => first[key] + second[key]
   const streamed = new Set([...first.streamed, ...second.streamed])
   const pinned = new Set([...first.pinned, ...second.pinned].filter((name) => !streamed.has(name)))
   return {
@@ -125,6 +129,8 @@ function memoryOfHalves({ encoder, decoder }: ReturnType<typeof planHalves>): Me
     minimum: sum('minimum'),
     pinnedBytes: sum('pinnedBytes'),
     bytesPerToken: second.bytesPerToken,
+    expertBytes: sum('expertBytes'),
+    expertCacheBytes: sum('expertCacheBytes'),
     pinned: [...pinned],
     streamed: [...streamed],
   }
@@ -133,24 +139,29 @@ function memoryOfHalves({ encoder, decoder }: ReturnType<typeof planHalves>): Me
 function segmentsOf(index: GraphIndex, { segments, program }: Division): PlannedSegment[] {
   let at = 0
   return segments.map(({ engine, graph, why }) => {
-    const { total } =
-      engine === 'native'
-        ? tileBounds(segmentNeeds(index, program!, program!.segments[at++]!))
-        : residencyBounds(weightUses(graph, planSteps(graph)))
+    const { total } = engine === 'native' ? tileBounds(segmentNeeds(index, program!, program!.segments[at++]!)) : onnxBounds(graph)
     return { engine, nodes: graph.nodes.length, weightBytes: total, ...(why !== undefined && { why }) }
   })
+}
+
+function onnxBounds(graph: GraphIndex): { readonly total: number } {
+  const { segments, cached } = weightUses(graph, planSteps(graph))
+  return { total: residencyBounds(segments).total + cacheBounds(cached).total }
 }
 
 function memoryOf(index: GraphIndex, { segments, program }: Division, budgetOf: (total: number) => number): Memory {
   if (program && segments.length === 1) {
     const tiles = planProgram(index, program, budgetOf)
-    return { engine: 'native', ...sizes(tiles, [tiles]), ...names([ofTiles(tiles)]) }
+    return { engine: 'native', ...sizes(tiles, [tiles]), ...NO_EXPERTS, ...names([ofTiles(tiles)]) }
   }
   const { memory } = planGraph(index, budgetOf, segments, program && needsOf(index, program))
-  const { residency, tiles } = memory
-  if (!program) return { engine: 'onnx', ...sizes(memory, [residency]), ...names([ofResidency(residency)]) }
-  return { engine: 'mixed', ...sizes(memory, [residency, tiles]), ...names([ofResidency(residency), ofTiles(tiles)]) }
+  const { residency, cache, tiles } = memory
+  const experts = { expertBytes: cache.total, expertCacheBytes: cache.budget }
+  if (!program) return { engine: 'onnx', ...sizes(memory, [residency]), ...experts, ...names([ofResidency(residency)]) }
+  return { engine: 'mixed', ...sizes(memory, [residency, tiles]), ...experts, ...names([ofResidency(residency), ofTiles(tiles)]) }
 }
+
+const NO_EXPERTS = { expertBytes: 0, expertCacheBytes: 0 }
 
 interface Bytes {
   readonly pinnedBytes: number

@@ -35,6 +35,14 @@ function planText(found: MemoryPlan): string {
         engine === 'onnx' ? `${formatBytes(found.pinnedBytes)} in ${found.pinned.length} tensors` : formatBytes(found.pinnedBytes),
       ],
       ['streamed', `${formatBytes(found.bytesPerToken)} per token, ${tiles}${found.streamed.length} tensors`],
+      ...(found.expertBytes > 0
+        ? [
+            [
+              'experts',
+              `${formatBytes(found.expertBytes)}, of which ${formatBytes(found.expertCacheBytes)} stay by their last use; others are read when a token is sent to them`,
+            ],
+          ]
+        : []),
       [
         'disk',
         `${formatBytes(found.diskBytesPerSecond)}/s, measured on this asset${found.diskIsDirect ? '' : ' (perhaps out of the page cache)'}`,
@@ -42,7 +50,9 @@ function planText(found: MemoryPlan): string {
       [
         'predicted',
         found.tokensPerSecond === undefined
-          ? 'nothing streams: as fast as it computes'
+          ? found.expertBytes > found.expertCacheBytes
+            ? 'depends on which experts the tokens are sent to'
+            : 'nothing streams: as fast as it computes'
           : `about ${found.tokensPerSecond.toFixed(1)} tokens/s from a cold disk, if reading is what takes longest`,
       ],
     ]),

@@ -7,6 +7,9 @@ export interface WeightCounters {
   /** weight bytes in memory now, and the most at any time; never above the budget */
   readonly residentBytes: number
   readonly peakResidentBytes: number
+  /** bytes of the experts' weights that tokens were sent to, and those of them that were read for it, not being in memory */
+  readonly expertBytes: number
+  readonly expertBytesRead: number
   /** tensor bytes read, and the bytes of the pages that hold them */
   readonly bytesRead: number
   readonly diskBytes: number

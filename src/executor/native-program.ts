@@ -128,6 +128,8 @@ export class NativeProgram {
       budgetBytes: budget,
       pinnedBytes,
       streamedBytesPerPass: bytesPerPass,
+      expertBytes: 0,
+      expertBytesRead: 0,
       residentBytes,
       peakResidentBytes: pinnedBytes + slots * slotBytes,
       bytesRead,

@@ -7,8 +7,8 @@ import type { Exactness } from '../engines/native/exactness.js'
 import { needsOf } from '../engines/native/spec.js'
 import { cutGraph, type GraphIndex } from '../graph/cut.js'
 import { shown } from '../graph/names.js'
-import { type Plan, planGraph } from '../plan/plan.js'
-import type { GatherStep, NativeStep, SegmentStep, Step } from '../plan/steps.js'
+import { type Plan, planGraph, segmentsOf } from '../plan/plan.js'
+import { type BranchStep, type GatherStep, madeBy, type NativeStep, type PlainStep, type SegmentStep, usedBy } from '../plan/steps.js'
 import type { Residency } from '../residency/residency.js'
 import { Weights } from '../residency/weights.js'
 import type { OpenAsset } from '../store/open-asset.js'
@@ -76,7 +76,7 @@ export class StepModel implements LoadedModel {
     const files = new WeightFiles(asset, index)
     const plan = planGraph(index, budgetOf, parts, program && needsOf(index, program))
     const prepared = new Map<SegmentStep, PreparedSegment>()
-    const segments = plan.steps.filter((step): step is SegmentStep => step.kind === 'segment')
+    const segments = segmentsOf(plan.steps)
     let native: NativeProgram | undefined
     try {
       for (const [at, step] of segments.entries()) {
@@ -87,7 +87,7 @@ export class StepModel implements LoadedModel {
       native = program && (await NativeProgram.open(asset, index, program, plan.memory.tiles, settings))
       const past = new Set(program?.caches.flatMap(({ past }) => past))
       const trace = settings.trace ? new TraceLog() : undefined
-      const weights = new Weights(residency, plan.memory.residency, files.sources, trace)
+      const weights = new Weights(residency, plan.memory.residency, plan.memory.cache, files.sources, trace)
       return new StepModel(asset, index, plan, weights, files, prepared, queue, native, past, trace)
     } catch (error) {
       native?.close()
@@ -121,9 +121,17 @@ export class StepModel implements LoadedModel {
   }
 
   counters(): WeightCounters {
-    const { budget, pinnedBytes, bytesPerPass } = this.plan.memory.residency
+    const { residency, cache } = this.plan.memory
+    const { pinnedBytes, bytesPerPass } = residency
     const { computeMs, passes } = this
-    const own = { budgetBytes: budget, pinnedBytes, streamedBytesPerPass: bytesPerPass, ...this.weights.stats, computeMs, passes }
+    const own = {
+      budgetBytes: residency.budget + cache.budget,
+      pinnedBytes,
+      streamedBytesPerPass: bytesPerPass,
+      ...this.weights.stats,
+      computeMs,
+      passes,
+    }
     return this.native ? { ...addCounters(own, this.native.counters()), passes } : own
   }
 
@@ -150,14 +158,10 @@ export class StepModel implements LoadedModel {
       await this.breathe()
       throwIfAborted(signal, 'run the model')
       if (logits === 'none' && step === this.plan.head && at + 1 === this.plan.steps.length) break
-      if (step.kind === 'gather') values.set(step.output, await this.gather(step, values.get(step.ids)!))
-      else if (step.kind === 'native')
+      if (step.kind === 'native')
         for (const [name, tensor] of await this.natively(step, values, at + 1 === this.plan.steps.length, options)) values.set(name, tensor)
-      else {
-        const inputs = step.inputs.map((name) => values.get(name)!)
-        const narrowed = logits === 'last' && step === this.plan.head ? inputs.map(lastRow) : inputs
-        for (const [output, tensor] of await this.compute(step, at, narrowed)) values.set(output, tensor)
-      }
+      else if (step.kind === 'branch') await this.branch(step, at, values)
+      else await this.plain(step, values, this.soonAfter(at), logits === 'last' && step === this.plan.head)
       for (const name of usedBy(step)) if (this.lastUse.get(name) === at && !keep.has(name)) values.delete(name)
     }
     this.passes += 1
@@ -172,9 +176,44 @@ export class StepModel implements LoadedModel {
     return this.native!.run(segment, new Map(feeds), { ...options, logits })
   }
 
-  private async compute(step: SegmentStep, at: number, inputs: readonly Tensor[]): Promise<[string, Tensor][]> {
-    const next = this.plan.steps.slice(at + 1, at + 3).flatMap((later) => (later.kind === 'segment' ? later.weights : []))
-    const bytes = await this.weights.lease(step.weights, next)
+  /** Runs a step and adds what it makes to `values`; the head perhaps for the last rows alone. */
+  private async plain(step: PlainStep, values: Values, soon: readonly string[], last = false): Promise<void> {
+    if (step.kind === 'gather') {
+      values.set(step.output, await this.gather(step, values.get(step.ids)!))
+      return
+    }
+    const inputs = step.inputs.map((name) => values.get(name)!)
+    for (const [name, tensor] of await this.compute(step, soon, last ? inputs.map(lastRow) : inputs)) values.set(name, tensor)
+  }
+
+  /** Runs a branch that rows are sent to. What other branches behind it will need is read meanwhile. */
+  private async branch(step: BranchStep, at: number, values: Values): Promise<void> {
+    if (!hasRows(step, values)) {
+      values.set(step.output, values.get(step.data)!)
+      return
+    }
+    this.weights.expect([step, ...this.branchesAfter(at, values)].flatMap(({ weights }) => weights))
+    for (const inner of step.steps) await this.plain(inner, values, [])
+    for (const name of step.steps.flatMap(madeBy)) if (name !== step.output) values.delete(name)
+  }
+
+  /** The branches after a step that rows are sent to, as far as that is known. */
+  private branchesAfter(at: number, values: Values): BranchStep[] {
+    const found: BranchStep[] = []
+    for (let next = at + 1; next < this.plan.steps.length; next++) {
+      const step = this.plan.steps[next]!
+      if (step.kind !== 'branch' || !values.has(step.rows)) break
+      if (hasRows(step, values)) found.push(step)
+    }
+    return found
+  }
+
+  private soonAfter(at: number): string[] {
+    return this.plan.steps.slice(at + 1, at + 3).flatMap((later) => (later.kind === 'segment' ? later.weights : []))
+  }
+
+  private async compute(step: SegmentStep, soon: readonly string[], inputs: readonly Tensor[]): Promise<[string, Tensor][]> {
+    const bytes = await this.weights.lease(step.weights, soon)
     const weights = step.weights.map((name, i) => {
       const { tensor } = this.index.weights.get(name)!
       return tensorOver(tensor.dataType, bytes[i]!, tensor.dims.map(Number))
@@ -222,8 +261,8 @@ export class StepModel implements LoadedModel {
   }
 }
 
-function usedBy(step: Step): readonly string[] {
-  return step.kind === 'gather' ? [step.ids] : step.inputs
+function hasRows({ rows }: BranchStep, values: Values): boolean {
+  return values.get(rows)!.size > 0
 }
 
 /** (batch, sequence, width) -> (batch, 1, width): the last position of each row. */

@@ -1,6 +1,6 @@
 import type { GraphIndex } from '../graph/cut.js'
 import { type DividedPlan, divideBudget } from './budget.js'
-import type { WeightUse } from './pinned.js'
+import type { OnnxUses } from './cache.js'
 import { headStep, isMatrix, planSteps, type SegmentStep, type Step } from './steps.js'
 import type { TileNeeds } from './tiles.js'
 
@@ -17,11 +17,19 @@ export interface Part {
   readonly graph: GraphIndex
 }
 
-/** The matrices and vectors that each segment in ONNX Runtime uses, in forward order. */
-export function weightUses(index: GraphIndex, steps: readonly Step[]): WeightUse[][] {
-  return steps
-    .filter((step): step is SegmentStep => step.kind === 'segment')
-    .map(({ weights }) => weights.map((name) => ({ name, length: index.weights.get(name)!.data.length, matrix: isMatrix(index, name) })))
+/** The weights that steps use; one that a branch uses is cached, whoever else uses it. */
+export function weightUses(index: GraphIndex, steps: readonly Step[]): OnnxUses {
+  const branched = new Set(steps.flatMap((step) => (step.kind === 'branch' ? step.weights : [])))
+  const uses = segmentsOf(steps).map(({ weights }) =>
+    weights.map((name) => ({ name, length: index.weights.get(name)!.data.length, matrix: isMatrix(index, name) })),
+  )
+  const only = (cached: boolean) => uses.map((segment) => segment.filter(({ name }) => branched.has(name) === cached))
+  return { segments: only(false).filter(({ length }) => length > 0), cached: only(true).filter(({ length }) => length > 0) }
+}
+
+/** All segments in ONNX Runtime, those of branches among them. */
+export function segmentsOf(steps: readonly Step[]): SegmentStep[] {
+  return steps.flatMap((step) => (step.kind === 'segment' ? [step] : step.kind === 'branch' ? segmentsOf(step.steps) : []))
 }
 
 /**

@@ -1,7 +1,9 @@
 import { AssetError } from '../core/errors.js'
 import type { TraceLog } from '../core/trace.js'
+import type { CachePlan } from '../plan/cache.js'
 import type { ResidencyPlan } from '../plan/pinned.js'
 import type { Residency, Resident } from './residency.js'
+import { WeightCache } from './weight-cache.js'
 
 /** Where a weight's bytes come from. */
 export interface WeightSource {
@@ -23,6 +25,9 @@ export interface WeightStats {
   /** leases that had to wait for the disk, and how long they waited */
   waits: number
   waitMs: number
+  /** bytes of weights of branches, as experts are, that were leased, and those of them that were read for it, not being in memory */
+  expertBytes: number
+  expertBytesRead: number
   /** weight bytes held now, and the most held at any time */
   residentBytes: number
   peakResidentBytes: number
@@ -38,20 +43,42 @@ interface Ahead {
  * of the pass, around its end too, as far as the window allows, and freed when they have been used.
  */
 export class Weights {
-  readonly stats: WeightStats = { bytesRead: 0, diskBytes: 0, hits: 0, waits: 0, waitMs: 0, residentBytes: 0, peakResidentBytes: 0 }
+  readonly stats: WeightStats = {
+    bytesRead: 0,
+    diskBytes: 0,
+    hits: 0,
+    waits: 0,
+    waitMs: 0,
+    expertBytes: 0,
+    expertBytesRead: 0,
+    residentBytes: 0,
+    peakResidentBytes: 0,
+  }
   private readonly pinned = new Map<string, Promise<Resident>>()
   private ahead: Ahead[] = []
   private next = 0
   private windowUsed = 0
   private closed = false
+  private readonly cache: WeightCache
 
   constructor(
     private readonly residency: Residency,
     private readonly plan: ResidencyPlan,
+    private readonly cached: CachePlan,
     private readonly sources: ReadonlyMap<string, WeightSource>,
     private readonly trace?: TraceLog,
   ) {
-    residency.addBudget(plan.budget)
+    residency.addBudget(plan.budget + cached.budget)
+    const load = (name: string) => {
+      this.stats.expertBytesRead += this.lengthOf(name)
+      return this.hold(name)
+    }
+    this.cache = new WeightCache(
+      cached.budget,
+      (name) => this.lengthOf(name),
+      load,
+      (resident) => this.free(resident, false),
+    )
   }
 
   /** Starts a pass: what a broken pass left read ahead is dropped, so that the order is that of the plan again. */
@@ -68,20 +95,26 @@ export class Weights {
     for (const name of [...names, ...soon]) if (this.plan.pinned.has(name)) this.pin(name)
     const leased: Uint8Array<ArrayBuffer>[] = []
     try {
-      for (const name of names)
-        leased.push((await this.waitFor(name, this.plan.pinned.has(name) ? this.pin(name) : this.streamed(name))).bytes)
+      for (const name of names) leased.push((await this.waitFor(name, this.resident(name))).bytes)
       return leased
     } catch (error) {
+      for (const name of names.slice(0, leased.length)) if (this.cached.names.has(name)) this.cache.release(name)
       // A read that failed must not stay in line for the next pass.
       await this.dropAhead()
       throw error
     }
   }
 
+  /** Says which weights of branches will be leased next: they may be read now, and stay if they are there. */
+  expect(names: readonly string[]): void {
+    if (!this.closed) this.cache.expect(names.filter((name) => this.cached.names.has(name)))
+  }
+
   /** Ends a lease: streamed weights are freed, which lets the next ones be read. */
   async release(names: readonly string[]): Promise<void> {
     for (const name of names) {
-      if (this.plan.pinned.has(name)) continue
+      if (this.cached.names.has(name)) this.cache.release(name)
+      if (this.plan.pinned.has(name) || this.cached.names.has(name)) continue
       const [used] = this.ahead.splice(
         this.ahead.findIndex((ahead) => ahead.name === name),
         1,
@@ -129,10 +162,11 @@ export class Weights {
     if (this.closed) return
     this.closed = true
     await this.dropAhead()
+    await this.cache.close()
     for (const resident of await Promise.allSettled(this.pinned.values()))
       if (resident.status === 'fulfilled') this.free(resident.value, false)
     this.pinned.clear()
-    this.residency.addBudget(-this.plan.budget)
+    this.residency.addBudget(-this.plan.budget - this.cached.budget)
   }
 
   private async waitFor(name: string, resident: Promise<Resident>): Promise<Resident> {
@@ -147,6 +181,17 @@ export class Weights {
       this.trace?.record('wait', name, started)
     }
     return found
+  }
+
+  private resident(name: string): Promise<Resident> {
+    if (this.plan.pinned.has(name)) return this.pin(name)
+    if (!this.cached.names.has(name)) return this.streamed(name)
+    this.stats.expertBytes += this.lengthOf(name)
+    return this.cache.lease(name)
+  }
+
+  private lengthOf(name: string): number {
+    return this.sources.get(name)!.length
   }
 
   private pin(name: string): Promise<Resident> {

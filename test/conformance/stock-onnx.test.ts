@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { fragment } from '../../src/api/index.js'
 import { golden, worstDifference } from '../executor/assets.js'
 import { stockLogits } from '../executor/stock.js'
+import { TINY_MIXTURES } from '../models/tiny.js'
 import { sharedModel } from '../shared.js'
 import { temporary } from '../sources/files.js'
 
@@ -19,6 +20,7 @@ const NAMES = [
   'tiny-gpt-neox',
   'tiny-roberta',
   'tiny-distilbert',
+  ...TINY_MIXTURES,
   'tiny-t5',
 ]
 

@@ -1,6 +1,6 @@
-import { readFile } from 'node:fs/promises'
+import { cp, readFile } from 'node:fs/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { loadModel, openStore, type Store } from '../../src/api/index.js'
+import { fragment, loadModel, openStore, type Store, seal } from '../../src/api/index.js'
 import { fragmentFor, idTensor, worstDifference } from '../executor/assets.js'
 import { ENGINES } from '../executor/engines.js'
 import { temporary } from '../sources/files.js'
@@ -45,4 +45,17 @@ describe.runIf(hasTransformers())('variants of architectures give what transform
       expect(tokens).toEqual(golden.greedy)
     }
   })
+
+  it.each(VARIANTS.filter(({ live }) => live).map(({ name }) => name))(
+    '%s: the same asset of the module as it runs',
+    { timeout: 120_000 },
+    async (name) => {
+      const place = `${folder.path}/${name}`
+      const saved = (await fragment(place, { out: `${place}/saved` })).cid
+      expect((await fragment(`${place}/live`, { out: `${place}/loaded` })).cid).toBe(saved)
+      runScript('fragment.py', [`${place}/live/pytorch_model.bin`, `${place}/sealed`, '--config', `${place}/config.json`])
+      await cp(`${place}/generation_config.json`, `${place}/sealed/generation_config.json`).catch(() => undefined)
+      expect((await seal(`${place}/sealed`)).cid).toBe(saved)
+    },
+  )
 })

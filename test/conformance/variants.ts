@@ -10,6 +10,8 @@ export interface Variant {
   readonly generate?: number
   /** the native engine doesn't know all of it */
   readonly mixed?: boolean
+  /** also saved as the live module has it, in the folder `live` */
+  readonly live?: boolean
 }
 
 const SIZES = {
@@ -30,6 +32,10 @@ function idsOf(rows: number, length: number): number[][] {
 function decoder(name: string, model_type: string, config: Record<string, unknown>, length = 11): Variant {
   const unpadded = { pad_token_id: 0, bos_token_id: 1, eos_token_id: 2 }
   return { name, kind: 'CausalLM', config: { model_type, ...SIZES, ...unpadded, ...config }, ids: idsOf(2, length), generate: 16 }
+}
+
+function mixture(name: string, model_type: string, config: Record<string, unknown>): Variant {
+  return { ...decoder(name, model_type, config), mixed: true, live: true }
 }
 
 function t5(name: string, config: Record<string, unknown>, length = 11, rest: Partial<Variant> = {}): Variant {
@@ -99,6 +105,36 @@ export const VARIANTS: readonly Variant[] = [
     rope_parameters: { rope_type: 'default', rope_theta: 500, partial_rotary_factor: 0.5 },
   }),
   decoder('gpt_neox with its embedding as output head', 'gpt_neox', { tie_word_embeddings: true, hidden_act: 'gelu_new' }),
+  mixture('mixtral with a window and more experts for a token', 'mixtral', {
+    num_local_experts: 5,
+    num_experts_per_tok: 3,
+    sliding_window: 4,
+  }),
+  mixture('qwen3_moe with windows, biases, layers without experts and weights that have no sum', 'qwen3_moe', {
+    head_dim: 8,
+    num_experts: 6,
+    num_experts_per_tok: 3,
+    moe_intermediate_size: 20,
+    norm_topk_prob: false,
+    mlp_only_layers: [1],
+    use_sliding_window: true,
+    sliding_window: 4,
+    attention_bias: true,
+  }),
+  mixture('qwen3_moe with experts in every second layer', 'qwen3_moe', {
+    head_dim: 16,
+    num_experts: 4,
+    num_experts_per_tok: 1,
+    moe_intermediate_size: 24,
+    decoder_sparse_step: 2,
+    norm_topk_prob: true,
+  }),
+  mixture('olmoe with values that are clipped and weights of a sum', 'olmoe', {
+    num_experts: 6,
+    num_experts_per_tok: 2,
+    clip_qkv: 0.7,
+    norm_topk_prob: true,
+  }),
   {
     name: 'roberta with padding before, between and after',
     kind: 'Encoder',

@@ -5,11 +5,11 @@ type Ids = readonly (readonly number[])[]
 
 const runtime = await import('onnxruntime-node').catch(() => undefined)
 
-/** What stock ONNX Runtime makes of ids (batch, sequence) with the model in an asset folder, opened as anybody would; undefined where it is not installed. */
-export async function stockLogits(folder: string, ids: Ids, mask?: Ids, decoderIds: Ids = []): Promise<Float32Array | undefined> {
+/** What stock ONNX Runtime makes of ids (batch, sequence) with a model that has its weights beside it, opened as anybody would; undefined where it is not installed. */
+export async function stockOutputs(file: string, ids: Ids, mask?: Ids, decoderIds: Ids = []) {
   if (!runtime) return undefined
   const { InferenceSession, Tensor } = runtime
-  const session = await InferenceSession.create(`${folder}/model.onnx`)
+  const session = await InferenceSession.create(file)
   const each = (value: (at: number) => number) => idTensor(ids.map((row) => row.map((_, at) => value(at))))
   const made: Record<string, ReturnType<typeof idTensor>> = {
     input_ids: idTensor(ids),
@@ -30,5 +30,11 @@ export async function stockLogits(folder: string, ids: Ids, mask?: Ids, decoderI
   })
   const outputs = await session.run(Object.fromEntries(feeds))
   await session.release()
-  return (outputs.logits ?? outputs.last_hidden_state)!.data as Float32Array
+  return outputs
+}
+
+/** The logits, or the hidden states, that it makes with the model in an asset folder. */
+export async function stockLogits(folder: string, ids: Ids, mask?: Ids, decoderIds?: Ids): Promise<Float32Array | undefined> {
+  const outputs = await stockOutputs(`${folder}/model.onnx`, ids, mask, decoderIds)
+  return outputs && ((outputs.logits ?? outputs.last_hidden_state)!.data as Float32Array)
 }

@@ -38,3 +38,9 @@ describe('the output head is', () => {
     expect(rolesOf(node('Add', ['y', 'z'], ['logits'])).get('b')).toEqual(['linear'])
   })
 })
+
+describe('what a Softmax takes', () => {
+  it('is not the product of a matrix that may have fewer bits: a router', () => {
+    expect(rolesOf(node('Softmax', ['y'], ['s']), node('Add', ['s', 'z'], ['logits'])).get('a')).toEqual(['other'])
+  })
+})

@@ -2,12 +2,12 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { sharedModel } from '../shared.js'
 import { type Opened, openStock, readJson, stockRuntime } from './checkpoint.js'
 import { Decoding, distance, greedy, inPieces, unpadded } from './decoding.js'
-import { TINY_DECODERS } from './tiny.js'
+import { TINY_DECODERS, TINY_MIXTURES } from './tiny.js'
 
 const runtime = await stockRuntime()
 const TOLERANCE = 1e-4
 
-for (const name of TINY_DECODERS) {
+for (const name of [...TINY_DECODERS, ...TINY_MIXTURES]) {
   const folder = sharedModel(name)
   describe.skipIf(!runtime || !folder)(`${name} in stock ONNX Runtime`, () => {
     let opened: Opened

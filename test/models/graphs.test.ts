@@ -95,6 +95,21 @@ describe('a config.json that makes no model', () => {
     ['an enormous head', { head_dim: 2 ** 30 }, /head_dim is 1073741824/],
     ['another width', { hidden_size: 32 }, /tensor model\.embed_tokens\.weight has the shape \[32, 16\], expected \[32, 32\]/],
     ['a list for an object', { rope_parameters: [1] }, /config\.json rope_parameters is \[1\], expected an object/],
+    [
+      'more experts for a token than there are',
+      { model_type: 'mixtral', num_local_experts: 2, num_experts_per_tok: 3 },
+      /num_experts_per_tok 3 is more than the 2 experts/,
+    ],
+    [
+      'a billion experts',
+      { model_type: 'mixtral', num_local_experts: 1e9 },
+      /block_sparse_moe\.gate\.weight \[1000000000, 16\] is missing/,
+    ],
+    [
+      'layers that are no numbers',
+      { model_type: 'qwen3_moe', mlp_only_layers: [-1] },
+      /mlp_only_layers is \[-1\], expected a list of whole numbers/,
+    ],
     ['a negative base', { rope_parameters: { rope_theta: -1 } }, /config\.json rope_parameters\.rope_theta is -1/],
     ['an inherited key', { rms_norm_eps: 'constructor' }, /rms_norm_eps is "constructor"/],
   ]
@@ -164,7 +179,7 @@ describe('a list by layers in config.json', () => {
 describe('a family', () => {
   it('is found by model_type and says which tensors are one', () => {
     expect(knownFamilies().join()).toBe(
-      'bert,distilbert,gemma2,gemma3_text,gpt2,gpt_neox,llama,mistral,phi3,qwen2,qwen3,roberta,smollm3,t5,vit',
+      'bert,distilbert,gemma2,gemma3_text,gpt2,gpt_neox,llama,mistral,mixtral,olmoe,phi3,qwen2,qwen3,qwen3_moe,roberta,smollm3,t5,vit',
     )
     const ties = (model_type: string, names: string[], config = {}) => [
       ...familyOf({ model_type })!.ties({ model_type, ...config }, new Set(names)),

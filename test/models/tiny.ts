@@ -12,3 +12,6 @@ export const TINY_DECODERS = [
   'tiny-gemma3',
   'tiny-gpt-neox',
 ] as const
+
+/** Those of them whose layers have experts. */
+export const TINY_MIXTURES = ['tiny-mixtral', 'tiny-qwen3-moe', 'tiny-olmoe'] as const

@@ -2,14 +2,18 @@ import { describe, expect, it } from 'vitest'
 import { type GraphIndex, indexGraph } from '../../src/graph/cut.js'
 import { TensorProto_DataType as DataType } from '../../src/graph/generated/onnx_pb.js'
 import { planGraph } from '../../src/plan/plan.js'
-import { planSteps } from '../../src/plan/steps.js'
+import { type OnnxStep, planSteps } from '../../src/plan/steps.js'
+import { twoExperts } from '../graph/experts.js'
 import { external, integers, modelOf, node, type Parts, value } from '../graph/onnx.js'
 
 const { FLOAT, INT64, INT32 } = DataType
 const table = external('table', FLOAT, [4, 2])
 const index = (parts: Parts): GraphIndex => indexGraph(modelOf(parts))
-const kinds = (steps: ReturnType<typeof planSteps>) =>
-  steps.map((step) => (step.kind === 'gather' ? `${step.table}[${step.ids}]` : step.nodes.map(({ opType }) => opType).join()))
+const kinds = (steps: readonly OnnxStep[]): string[] =>
+  steps.map((step) => {
+    if (step.kind === 'gather') return `${step.table}[${step.ids}]`
+    return step.kind === 'branch' ? `{${kinds(step.steps).join('; ')}}` : step.nodes.map(({ opType }) => opType).join()
+  })
 
 describe('the steps of a graph', () => {
   const gather = (parts: Parts, input = ['table', 'ids'], attributes = {}) =>
@@ -43,6 +47,27 @@ describe('the steps of a graph', () => {
     const { steps, memory } = planGraph(index(parts), () => 1000)
     expect(steps).toEqual([{ kind: 'segment', nodes: [parts.node[1]], inputs: ['x'], weights: ['w'], outputs: ['y'] }])
     expect(memory.total).toBe(16)
+  })
+
+  it('of a branch are a step together, which needs its places and its data too', () => {
+    const parts = twoExperts()
+    const { steps, memory } = planGraph(index(parts), () => 1000)
+    expect(kinds(steps as OnnxStep[])).toEqual([
+      'NonZero,Transpose',
+      '{GatherND,MatMul,ScatterND}',
+      'NonZero,Transpose',
+      '{GatherND,MatMul,ScatterND}',
+    ])
+    expect(steps[3]).toMatchObject({ inputs: ['y/rows', 'y/a', 'x'], weights: ['wb'], rows: 'y/rows', data: 'y/a', output: 'y' })
+    expect(memory.cache).toEqual({ names: new Set(['wa', 'wb']), minimum: 64, total: 128, budget: 128 })
+    expect([memory.total, memory.residency.total]).toEqual([128, 0])
+  })
+
+  it('let a weight of a branch be cached whoever else uses it', () => {
+    const parts = twoExperts()
+    const more = { ...parts, node: [...parts.node, node('MatMul', ['y', 'wa'], ['z'])], output: [...parts.output, value('z', FLOAT)] }
+    const { memory } = planGraph(index(more), () => 1000)
+    expect([[...memory.cache.names], memory.residency.total]).toEqual([['wa', 'wb'], 0])
   })
 
   it('of fifty thousand Gathers and as many matrices are planned within the limit of a test', () => {

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { LARGEST_WINDOW, type Strided, scatter, stridedOf, windowsOf } from '../../src/sources/strided.js'
+import { LARGEST_WINDOW, type Strided, scatter, stridedOf, stridedPart, windowsOf } from '../../src/sources/strided.js'
 
 /** Bytes `from` to `from + length` of a view, by its windows alone; each byte must be given once. */
 function gathered(file: Uint8Array, offset: number, strided: Strided | undefined, from: number, length: number) {
@@ -44,6 +44,33 @@ describe('views with strides', () => {
         expect(Buffer.compare(target, whole.subarray(from, from + length))).toBe(0)
       }),
       { numRuns: 2000 },
+    )
+  })
+
+  it('whole rows of a view, of any dimension, are a view of their own', () => {
+    fc.assert(
+      fc.property(
+        view,
+        fc.constantFrom(1, 2, 4),
+        fc.nat(64),
+        fc.nat(4),
+        fc.nat(),
+        fc.nat(),
+        ({ shape, strides }, size, offset, axis, a, b) => {
+          const whole = dense(file, offset, shape, strides, size)
+          const unit = shape.slice(axis).reduce((product, count) => product * count, size)
+          fc.pre(whole.byteLength > 0)
+          // rows of the dimension before `axis`, within one row of the dimension before that
+          const count = shape[axis - 1] ?? 1
+          const [first, rows] = [a % count, 1 + (b % (count - (a % count)))]
+          const outer = whole.byteLength / (unit * count)
+          const from = (b % outer) * unit * count + first * unit
+          const part = stridedPart(offset, stridedOf(shape, strides, size), from, rows * unit)
+          const { target } = gathered(file, part.offset, part.strided, 0, rows * unit)
+          expect(Buffer.compare(target, whole.subarray(from, from + rows * unit))).toBe(0)
+        },
+      ),
+      { numRuns: 1000 },
     )
   })
 

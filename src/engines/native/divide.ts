@@ -1,3 +1,4 @@
+import { branchesOf } from '../../graph/branches.js'
 import type { GraphIndex } from '../../graph/cut.js'
 import type { NodeProto } from '../../graph/generated/onnx_pb.js'
 import { partsOf } from '../../graph/part.js'
@@ -24,6 +25,7 @@ export interface Division {
 /** Products with weights: what the native engine is there for. */
 const WORTH: readonly string[] = ['linear', 'conv1d', 'attention']
 const NO_PRODUCT = 'no product with a weight and no attention is among its nodes'
+const BRANCH = 'it is a part of an expert, which only some tokens need'
 // Few graphs need more than two; one that does is no better off for it.
 const ROUNDS = 8
 
@@ -36,6 +38,7 @@ const ROUNDS = 8
 export function divideGraph(index: GraphIndex): Division {
   const { nodes, stored } = judge(index)
   const reasons = new Map(nodes)
+  for (const { nodes } of branchesOf(index).values()) for (const node of nodes) if (reasons.has(node)) reasons.set(node, BRANCH)
   for (let round = 0; round < ROUNDS; round++) {
     const levels = levelsOf({ nodes: reasons, stored }, new Set(index.inputs.map(({ name }) => name)))
     const refused = new Map<NodeProto, string>()
