@@ -46,9 +46,10 @@ export interface FragmentResult {
 
 /**
  * Splits a checkpoint by module keys into an asset, into a store or a new folder: a Hugging Face folder (safetensors, else
- * `pytorch_model.bin`, single or sharded), a TensorFlow.js model (its folder or model.json), a GGUF file, of which config and tokenizer
- * are made, or a single file of safetensors or of PyTorch (torch.save in both its formats,
- * TorchScript), told apart by what is in it, which gives an asset of weights alone. Nothing in a pickle is ever run. The same weights give the same CID on every run and machine, in every `dtype`. Memory stays bounded:
+ * `pytorch_model.bin`, single or sharded, else `model.onnx`, else the `model.json` of TensorFlow.js), or a single file, told apart by
+ * what is in it: of safetensors or of PyTorch (torch.save in both its formats, TorchScript), which gives an asset of weights alone, of
+ * GGUF, of which config and tokenizer are made, or an ONNX model or one of TensorFlow.js, which bring their programs and keep their
+ * `dtype`. Nothing in a pickle is ever run. The same weights give the same CID on every run and machine, in every `dtype`. Memory stays bounded:
  * tensors are streamed and converted in ranges, never loaded. A checkpoint of a family or variant that is not known is
  * stored without a graph; it can't be quantised, since nothing says what its weights are for.
  *

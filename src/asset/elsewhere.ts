@@ -1,6 +1,5 @@
 import { parentPort } from 'node:worker_threads'
 import { AssetError, type ErrorCode, ioError } from '../core/errors.js'
-import { readExactly } from '../core/read.js'
 import { mountedAt } from '../sources/mounts.js'
 
 /** What a thread asks the main one, which has the mounts: bytes of a file that is elsewhere. It waits for the answer. */
@@ -61,7 +60,7 @@ export async function answerQuestion({ path, position, length, shared }: Questio
   try {
     const file = mountedAt(path)
     if (typeof file !== 'object') throw new AssetError('CLOSED', `Cannot read ${path}: nobody has it open any more`)
-    await readExactly(file, into.subarray(0, length), position, path)
+    await file.fill(into.subarray(0, length), position)
     state[1] = length
   } catch (error) {
     const { code, message } = ioError(`read ${path}`, error)

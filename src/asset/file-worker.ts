@@ -4,7 +4,7 @@ import { AssetError, type ErrorCode, ioError } from '../core/errors.js'
 import { LEAF } from '../core/limits.js'
 import { openFileSync } from '../core/read.js'
 import type { ByteSource, SourceFile } from '../sources/checkpoint.js'
-import { LARGEST_WINDOW, type Strided, scatter, windowsOf } from '../sources/strided.js'
+import { LARGEST_WINDOW, type Strided, scatter, stridedBytes, windowsOf } from '../sources/strided.js'
 import { convertInto, sourceBytes } from './convert/conversion.js'
 import { readElsewhere } from './elsewhere.js'
 import type { Link } from './link.js'
@@ -158,7 +158,7 @@ function gatheredRun(open: OpenSource, strided: Strided, from: number): Uint8Arr
     if (gathered.bytes.byteLength === 0)
       Object.assign(gathered, { bytes: new Uint8Array(GATHERED), window: new Uint8Array(LARGEST_WINDOW) })
     const begin = Math.floor(from / GATHERED) * GATHERED
-    const whole = strided.counts.reduce((product, count) => product * count, strided.unit)
+    const whole = stridedBytes(strided)
     Object.assign(gathered, { source: undefined, from: begin, length: Math.min(GATHERED, whole - begin) })
     for (const window of windowsOf(source.offset, strided, begin, gathered.length)) {
       const { position, length, dimensions, to } = window

@@ -54,18 +54,21 @@ export async function planModelAsset(checkpoint: Checkpoint, options: PlanOption
   }
   const config = await readConfig(read)
   const { dtype = 'keep' } = options
-  const { program: own } = checkpoint
-  if (own && dtype !== 'keep')
+  const { program: foreign } = checkpoint
+  const hasOwn = foreign !== undefined || checkpoint.graph !== undefined
+  if (hasOwn && dtype !== 'keep')
     throw new AssetError(
       'UNSUPPORTED',
-      `Cannot convert ${checkpoint.folder}: its own program says what its weights are; use the dtype keep`,
+      `Cannot convert the weights of ${checkpoint.folder}: its own program says of what type they are; use the dtype keep`,
     )
-  const sources = own ? checkpoint.tensors : await untie(config, unstack(config, checkpoint.tensors), options.signal)
+  // What its own program names twice it needs twice.
+  const sources = hasOwn ? checkpoint.tensors : await untie(config, unstack(config, checkpoint.tensors), options.signal)
   const tensors = planTensors(sources, dtype, isQuantised(dtype) ? await rolesOf(checkpoint, config, read, sources) : undefined)
   const { files, weights } = planFragments(tensors)
-  const program = own ? { graph: undefined, why: own.problem } : await programOf(config, read, weights)
-  const { graph } = program
-  if (graph) files.push(plannedFile(GRAPH, [{ bytes: graph }]))
+  const own = checkpoint.graph?.(weights)
+  const program = own ? { graph: own.bytes } : foreign ? { graph: undefined, why: foreign.problem } : await programOf(config, read, weights)
+  const notes = [...(own?.problem === undefined ? [] : [`It can't be run here: ${own.problem}`]), ...(checkpoint.notes ?? [])]
+  if (program.graph) files.push(plannedFile(GRAPH, [{ bytes: program.graph }]))
   files.push(plannedFile(INDEX, [{ bytes: indexBytes(weights) }]))
   for (const [path, bytes] of checkpoint.made ?? []) files.push(plannedFile(path, [{ bytes }]))
   for (const [path, file] of checkpoint.copies) files.push(plannedFile(path, [wholeFile(file)]))
@@ -78,9 +81,9 @@ export async function planModelAsset(checkpoint: Checkpoint, options: PlanOption
     files,
     ...(options.name !== undefined && { name: options.name }),
     ...(program.graph ? { main: GRAPH } : { whyNoGraph: program.why }),
-    ...(own?.path !== undefined && { main: own.path }),
+    ...(foreign?.path !== undefined && { main: foreign.path }),
     ...(config && { config: 'config.json' }),
-    ...(checkpoint.notes && { notes: checkpoint.notes }),
+    ...(notes.length > 0 && { notes }),
   }
 }
 

@@ -1,13 +1,8 @@
-import { isDeepStrictEqual } from 'node:util'
 import type { Config } from '../../models/config.js'
 import { familyOf } from '../../models/registry.js'
-import { dtypeSize } from '../core/dtypes.js'
-import { AssetError, throwIfAborted } from '../core/errors.js'
-import { LEAF } from '../core/limits.js'
-import { type Readable, readExactly } from '../core/read.js'
-import { type TensorRef, withSource } from '../sources/checkpoint.js'
-import { PACKED } from '../sources/gguf/types.js'
-import { LARGEST_WINDOW, scatter, windowsOf } from '../sources/strided.js'
+import { AssetError } from '../core/errors.js'
+import type { TensorRef } from '../sources/checkpoint.js'
+import { sameBytes } from '../sources/same-bytes.js'
 
 /**
  * The tensors to store: those of the checkpoint without the tied copies. A tied tensor is stored once, under its owner's
@@ -36,46 +31,5 @@ function tiesOf(config: Config | undefined, names: ReadonlySet<string>): Readonl
   } catch (error) {
     if (!(error instanceof AssetError)) throw error
     return new Map()
-  }
-}
-
-/** True where two tensors of one length hold the same bytes; reads no further than to the first difference. */
-async function sameBytes(a: TensorRef, b: TensorRef, signal: AbortSignal | undefined): Promise<boolean> {
-  // As a file has them that PyTorch wrote: the same place, which need not be read.
-  if (a.file.path === b.file.path && a.offset === b.offset && isDeepStrictEqual(a.strided, b.strided)) return true
-  const length = bytesInFile(a)
-  const step = Math.min(4 * LEAF, length)
-  const buffers = [new Uint8Array(step), new Uint8Array(step)] as const
-  return withSource(a.file.path, (one) =>
-    withSource(b.file.path, async (two) => {
-      for (let at = 0; at < length; at += step) {
-        throwIfAborted(signal, 'compare tied tensors')
-        const [left, right] = buffers.map((buffer) => buffer.subarray(0, Math.min(step, length - at))) as [Uint8Array, Uint8Array]
-        await Promise.all([readRun(one, a, left, at), readRun(two, b, right, at)])
-        if (Buffer.compare(left, right) !== 0) return false
-      }
-      return true
-    }),
-  )
-}
-
-/** Bytes of a tensor in its file, fewer than its own where they are packed. */
-function bytesInFile({ length, packed }: TensorRef): number {
-  if (!packed) return length
-  const { elements, bytes } = PACKED[packed.type]
-  return (length / dtypeSize('F32') / elements) * bytes
-}
-
-/** Fills `target` with the bytes of a tensor from its byte `from` on. */
-async function readRun(handle: Readable, { file, offset, strided }: TensorRef, target: Uint8Array, from: number): Promise<void> {
-  let gathered: Uint8Array | undefined
-  for (const window of windowsOf(offset, strided, from, target.byteLength)) {
-    const { position, length, dimensions, to } = window
-    if (dimensions.length === 0) await readExactly(handle, target.subarray(to, to + length), position, file.path)
-    else {
-      gathered ??= new Uint8Array(LARGEST_WINDOW)
-      await readExactly(handle, gathered.subarray(0, length), position, file.path)
-      scatter(window, gathered, target)
-    }
   }
 }

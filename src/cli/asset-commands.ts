@@ -35,7 +35,7 @@ export function addAssetCommands(program: Command): void {
     .description('split a checkpoint by module into a content-addressed asset')
     .argument(
       '<checkpoint>',
-      'folder with model.safetensors or pytorch_model.bin or shards of them, a file: .safetensors, .gguf, .pt, .pth, .bin, or hf:OWNER/NAME[@REVISION]',
+      'folder with model.safetensors or pytorch_model.bin or shards of them, model.onnx or model.json; a file: .safetensors, .gguf, .pt, .pth, .bin, .onnx; or hf:OWNER/NAME[@REVISION]',
     )
     .option('--out <folder>', 'write the asset as a new folder')
     .option('--store', 'write the asset into the local store')

@@ -1,5 +1,10 @@
 import { create } from '@bufbuild/protobuf'
-import { type AttributeProto, AttributeProtoSchema, AttributeProto_AttributeType as AttributeType } from './generated/onnx_pb.js'
+import {
+  type AttributeProto,
+  AttributeProtoSchema,
+  AttributeProto_AttributeType as AttributeType,
+  type TensorProto,
+} from './generated/onnx_pb.js'
 
 /** Attributes of a node as TypeScript can tell them apart: a bigint is INT, a number FLOAT (float32), a text STRING, a list of bigints INTS. */
 export type Attributes = Readonly<Record<string, bigint | number | string | readonly bigint[]>>
@@ -18,4 +23,9 @@ export function attributeProtos(attributes: Attributes): AttributeProto[] {
         return create(AttributeProtoSchema, { name, type: AttributeType.INTS, ints: [...value] })
     }
   })
+}
+
+/** An attribute that is a tensor. */
+export function tensorAttribute(name: string, t: TensorProto): AttributeProto {
+  return create(AttributeProtoSchema, { name, type: AttributeType.TENSOR, t })
 }

@@ -1,5 +1,6 @@
 import type { GraphIndex } from './cut.js'
 import type { NodeProto } from './generated/onnx_pb.js'
+import { readsOf } from './subgraphs.js'
 
 /**
  * What one `ScatterND` alone needs, such as an expert of a mixture: while no row is sent to it, its output is its data, and
@@ -23,7 +24,7 @@ export function branchesOf(index: GraphIndex): ReadonlyMap<NodeProto, Branch> {
   const { nodes, weights, outputs } = index
   const makers = new Map(nodes.flatMap((node) => node.output.map((name) => [name, node] as const)))
   const uses = new Map<string, number>(outputs.map(({ name }) => [name, 1]))
-  for (const { input } of nodes) for (const name of input) uses.set(name, (uses.get(name) ?? 0) + 1)
+  for (const node of nodes) for (const name of readsOf(node)) uses.set(name, (uses.get(name) ?? 0) + 1)
   const order = new Map(nodes.map((node, at) => [node, at]))
   const taken = new Set<NodeProto>()
   const branches = new Map<NodeProto, Branch>()
@@ -31,7 +32,7 @@ export function branchesOf(index: GraphIndex): ReadonlyMap<NodeProto, Branch> {
     if (taken.has(last) || !scattersFound(last, makers)) continue
     const [data, rows, updates] = last.input as [string, string, string]
     const found = servants(updates, makers, uses)
-    if (!found.some(({ input }) => input.some((name) => weights.has(name)))) continue
+    if (!found.some((node) => readsOf(node).some((name) => weights.has(name)))) continue
     for (const node of found) taken.add(node)
     found.sort((a, b) => order.get(a)! - order.get(b)!)
     branches.set(last, { nodes: [...found, last], rows, data, output: last.output[0]! })
@@ -56,7 +57,7 @@ function servants(value: string, makers: ReadonlyMap<string, NodeProto>, uses: R
     const maker = makers.get(name)
     if (!maker || maker.output.some((name) => (left.get(name) ?? uses.get(name) ?? 0) > 0)) continue
     found.push(maker)
-    pending.push(...maker.input.filter((name) => name !== ''))
+    pending.push(...readsOf(maker).filter((name) => name !== ''))
   }
   return found
 }

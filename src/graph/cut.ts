@@ -18,6 +18,7 @@ import {
 import { shown } from './names.js'
 import { unpackNibbles } from './nibbles.js'
 import { serializeGraph } from './parse.js'
+import { readsOf, renamedNode } from './subgraphs.js'
 import { checkGraph, STANDARD } from './validate.js'
 
 // BitCast, which turns the 16-bit integers that JavaScript can hold into BFLOAT16, came with opset 26.
@@ -123,14 +124,14 @@ export function cutGraph(index: GraphIndex, nodes: readonly NodeProto[], inputs:
     opset = opset > BITCAST_OPSET ? opset : BITCAST_OPSET
   }
   const constants = new Set<string>()
-  for (const { opType, input, output, attribute } of nodes) {
-    for (const name of input) {
+  for (const node of nodes) {
+    for (const name of readsOf(node)) {
       const constant = index.constants.get(name)
       if (!constant || constants.has(name)) continue
       constants.add(name)
       graph.initializer.push(create(TensorProtoSchema, { ...constant, name: rename(name) }))
     }
-    graph.node.push(create(NodeProtoSchema, { opType, input: input.map(rename), output: output.map(rename), attribute }))
+    graph.node.push(renamedNode(node, rename))
   }
   for (const name of outputs) graph.output.push(valueInfo(index, name, rename(name)))
   const opsetImport = [{ domain: '', version: opset }]

@@ -5,7 +5,7 @@ import { shown } from './names.js'
 /**
  * Refuses what is known to end the whole process inside ONNX Runtime 1.30 (a signal, or an abort of V8), found by trying
  * every operator with odd numbers; whatever ends in an error of its own is left to it. It can't be complete: what only
- * a run shows (a dimension of 0 before TopK, InstanceNormalization or LSTM, the smallest integer divided by a -1 that
+ * a run shows (a Loop without an end, a dimension of 0 before TopK, InstanceNormalization or LSTM, the smallest integer divided by a -1 that
  * is computed, sizes that are computed, an output of 4 GiB that many small nodes add up to) is not to be seen here. Who
  * runs graphs of strangers in ONNX Runtime needs a process for them; the native engine has none of these ends.
  */
@@ -72,6 +72,10 @@ const CHECKS = new Map<string, (node: NodeProto, constant: Constant) => void>(
     GatherND: (node) => {
       const dimensions = attribute(node, 'batch_dims') ?? 0
       if (!(dimensions >= 0 && dimensions <= 32)) throw refusal(node, `has the batch_dims ${dimensions}`)
+    },
+    Loop: (node, constant) => {
+      const trips = constant(node.input[0] ?? '')?.values[0] ?? 0
+      if (trips > ELEMENTS) throw refusal(node, `asks for ${trips} rounds, at most ${ELEMENTS} are run`)
     },
     OneHot: (node, constant) => {
       if (constant(node.input[1] ?? '')?.values.length === 0) throw refusal(node, 'has no depth')

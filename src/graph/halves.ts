@@ -1,6 +1,7 @@
 import type { GraphIndex } from './cut.js'
 import { liveGraph } from './live.js'
 import { partsOf } from './part.js'
+import { readsOf } from './subgraphs.js'
 
 /** The input that makes a graph an encoder and a decoder: the tokens of the decoder. */
 export const DECODER_IDS = 'decoder_input_ids'
@@ -21,9 +22,10 @@ export function halvesOf(index: GraphIndex): Halves | undefined {
   if (!names.includes(DECODER_IDS)) return undefined
   const late = new Set(names.filter(isOfDecoder))
   const early = new Set(names.filter((name) => !isOfDecoder(name)))
-  for (const { input, output } of index.nodes) {
-    const side = input.some((name) => late.has(name)) ? late : input.some((name) => early.has(name)) ? early : undefined
-    for (const name of output) if (name !== '') side?.add(name)
+  for (const node of index.nodes) {
+    const reads = readsOf(node)
+    const side = reads.some((name) => late.has(name)) ? late : reads.some((name) => early.has(name)) ? early : undefined
+    for (const name of node.output) if (name !== '') side?.add(name)
   }
   const without = (side: ReadonlySet<string>) => index.nodes.filter(({ output }) => !output.some((name) => side.has(name)))
   const [encoder, decoder] = partsOf(index, [without(late), without(early)]).map(liveGraph) as [GraphIndex, GraphIndex]

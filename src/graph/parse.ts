@@ -8,10 +8,11 @@ import { scanModel } from './scan.js'
 
 /**
  * Reads a serialized ONNX model. Size, nesting and counts are checked before anything is allocated; then every tensor
- * must hold what its shape says, with external data that stays inside the graph's folder.
+ * must hold what its shape says, with external data that stays inside the graph's folder. Only initializers of the main
+ * graph may have such data, or any tensor, where `outside` says so: never give that model to an engine.
  * @throws AssetError 'BAD_INPUT'
  */
-export function parseGraph(bytes: Uint8Array): ModelProto {
+export function parseGraph(bytes: Uint8Array, outside: 'initializers' | 'anywhere' = 'initializers'): ModelProto {
   if (bytes.byteLength > LIMITS.graph) throw unreadable(`it has ${bytes.byteLength} bytes, at most ${LIMITS.graph} are read`)
   let model: ModelProto
   try {
@@ -23,7 +24,7 @@ export function parseGraph(bytes: Uint8Array): ModelProto {
   }
   if (!model.graph) throw unreadable('it has no graph in it')
   const initializers = new Set(model.graph.initializer)
-  for (const tensor of tensorsOf(model)) checkTensor(tensor, initializers.has(tensor))
+  for (const tensor of tensorsOf(model)) checkTensor(tensor, outside === 'anywhere' || initializers.has(tensor))
   const names = new Set<string>()
   for (const { name } of model.graph.initializer) {
     if (names.has(name)) throw unreadable(`two initializers are called ${quoted(name)}`)

@@ -1,6 +1,7 @@
 import { create } from '@bufbuild/protobuf'
 import type { GraphIndex } from './cut.js'
 import { type NodeProto, ValueInfoProtoSchema } from './generated/onnx_pb.js'
+import { readsOf } from './subgraphs.js'
 
 /**
  * Lists of nodes that together are a graph as graphs of their own, in the same order: each gives out what another one or
@@ -22,6 +23,6 @@ export function partsOf(index: GraphIndex, lists: readonly (readonly NodeProto[]
 /** Values that nodes need and don't make themselves. */
 function inputsOf({ weights, constants }: GraphIndex, nodes: readonly NodeProto[]): string[] {
   const made = new Set(nodes.flatMap(({ output }) => output))
-  const used = new Set(nodes.flatMap(({ input }) => input))
+  const used = new Set(nodes.flatMap(readsOf))
   return [...used].filter((name) => name !== '' && !made.has(name) && !weights.has(name) && !constants.has(name))
 }

@@ -10,28 +10,50 @@ import {
   type ValueInfoProto,
 } from './generated/onnx_pb.js'
 import { quoted, shown } from './names.js'
+import { graphsOf } from './subgraphs.js'
 import { numbersOf } from './values.js'
 
 /** The names of the domain of ONNX's own operators. */
 export const STANDARD: readonly string[] = ['', 'ai.onnx']
 
+// Operators that hold graphs, as attributes.
+const HOLDERS: readonly string[] = ['If', 'Loop', 'Scan']
 // A dimension beyond this is no tensor's; what the engines compute with it must not overflow.
 const DIMENSION = 2n ** 31n
 // Shapes have a few numbers; a constant of more is not looked into.
 const FEW = 1024n
 
 /**
- * Checks that a parsed graph can be run in its order: every name is made once and before it is used, every output is
- * made, every node is a standard operator, declared dimensions are sizes, and nothing is in it that ends the process.
- * @throws AssetError 'BAD_INPUT', 'UNSUPPORTED' for nodes of other domains and for those that hold graphs of their own
+ * Checks that a parsed graph can be run in its order: every name is made once and before it is used, also by the graphs
+ * that If, Loop and Scan hold, every output is made, every node is a standard operator, declared dimensions are sizes, and
+ * nothing is in it that ends the process.
+ * @throws AssetError 'BAD_INPUT', 'UNSUPPORTED' for nodes of other domains and for others that hold graphs of their own
  */
 export function checkGraph(graph: GraphProto): void {
-  const made = new Set<string>()
-  const make = (name: string) => {
-    if (made.has(name)) throw bad(`${shown(name)} is made twice`)
-    made.add(name)
+  const scope = checkScope(graph)
+  const initializers = new Set(graph.initializer.map(({ name }) => name))
+  const outputs = new Set<string>()
+  for (const { name } of graph.output) {
+    if (outputs.has(name)) throw bad(`it has the output ${shown(name)} twice`)
+    if (!scope.own.has(name) || initializers.has(name)) throw bad(`no node makes its output ${shown(name)}`)
+    outputs.add(name)
   }
+}
+
+/** What the nodes of a graph see: its own names, and those around it. */
+interface Scope {
+  readonly own: Set<string>
+  readonly around?: Scope | undefined
+  readonly constant: Constant
+}
+
+function checkScope(graph: GraphProto, around?: Scope): Scope {
   const initializers = new Map(graph.initializer.map((tensor) => [tensor.name, tensor]))
+  const scope: Scope = { own: new Set(), around, constant: constantsOf(graph, initializers, around?.constant) }
+  const make = (name: string) => {
+    if (sees(scope, name)) throw bad(`${shown(name)} is made twice`)
+    scope.own.add(name)
+  }
   if (initializers.has('')) throw bad('an initializer has no name')
   for (const value of graph.input) {
     checkDimensions(value)
@@ -39,23 +61,28 @@ export function checkGraph(graph: GraphProto): void {
     if (!initializers.has(value.name)) make(value.name)
   }
   for (const name of initializers.keys()) make(name)
-  const constant = constantsOf(graph, initializers)
   for (const node of graph.node) {
     checkNode(node)
-    const missing = node.input.find((name) => name !== '' && !made.has(name))
+    const missing = node.input.find((name) => name !== '' && !sees(scope, name))
     if (missing !== undefined)
       throw bad(`node ${shown(node.name)} (${shown(node.opType)}) needs ${shown(missing)}, which no node before it makes`)
+    for (const held of graphsOf(node)) checkHeld(held, scope)
     for (const name of node.output) if (name !== '') make(name)
-    refuseFatal(node, constant)
+    refuseFatal(node, scope.constant)
   }
-  const outputs = new Set<string>()
-  for (const value of graph.output) {
-    checkDimensions(value)
-    const { name } = value
-    if (outputs.has(name)) throw bad(`it has the output ${shown(name)} twice`)
-    if (!made.has(name) || initializers.has(name)) throw bad(`no node makes its output ${shown(name)}`)
-    outputs.add(name)
-  }
+  for (const value of graph.output) checkDimensions(value)
+  return scope
+}
+
+/** Checks a graph that a node holds. */
+function checkHeld(graph: GraphProto, around: Scope): void {
+  const scope = checkScope(graph, around)
+  for (const { name } of graph.output) if (!sees(scope, name)) throw bad(`no node makes the output ${shown(name)} of a graph in it`)
+}
+
+function sees(scope: Scope, name: string): boolean {
+  for (let at: Scope | undefined = scope; at; at = at.around) if (at.own.has(name)) return true
+  return false
 }
 
 function checkNode({ name, opType, domain, attribute }: NodeProto): void {
@@ -66,7 +93,7 @@ function checkNode({ name, opType, domain, attribute }: NodeProto): void {
       'UNSUPPORTED',
       `Cannot run the graph: ${node} is of the domain ${quoted(domain)}; only standard ONNX operators are run`,
     )
-  if (attribute.some(({ g, graphs }) => g || graphs.length > 0))
+  if (attribute.some(({ g, graphs }) => graphs.length > 0 || (g && !HOLDERS.includes(opType))))
     throw new AssetError('UNSUPPORTED', `Cannot run the graph: ${node} holds a graph of its own`)
 }
 
@@ -79,11 +106,11 @@ function checkDimensions({ name, type }: ValueInfoProto): void {
 }
 
 /** Numbers of initializers inside the graph and of Constant nodes; each is decoded once, however many nodes ask. */
-function constantsOf(graph: GraphProto, initializers: ReadonlyMap<string, TensorProto>): Constant {
+function constantsOf(graph: GraphProto, initializers: ReadonlyMap<string, TensorProto>, around?: Constant): Constant {
   const nodes = new Map(graph.node.filter(({ opType }) => opType === 'Constant').map((node) => [node.output[0], node]))
   const known = new Map<string, ReturnType<Constant>>()
   return (name) => {
-    if (!known.has(name)) known.set(name, numbersBy(initializers.get(name), nodes.get(name)))
+    if (!known.has(name)) known.set(name, numbersBy(initializers.get(name), nodes.get(name)) ?? around?.(name))
     return known.get(name)
   }
 }

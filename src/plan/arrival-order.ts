@@ -1,6 +1,7 @@
 import { branchesOf } from '../graph/branches.js'
 import type { GraphIndex } from '../graph/cut.js'
 import { liveGraph } from '../graph/live.js'
+import { readsOf } from '../graph/subgraphs.js'
 import type { FileRange } from '../store/arriving-asset.js'
 
 /**
@@ -15,13 +16,12 @@ export function arrivalOrder(whole: GraphIndex): FileRange[] {
   const branched = new Set([...branchesOf(index).values()].flatMap(({ nodes }) => nodes))
   for (const node of index.nodes) {
     if (branched.has(node)) continue
-    const { opType, input } = node
-    for (const [at, name] of input.entries()) {
+    for (const [at, name] of readsOf(node).entries()) {
       const weight = index.weights.get(name)
       if (!weight) continue
       const { location, offset, length } = weight.data
       const isVector = weight.tensor.dims.length < 2
-      if (!isVector && opType === 'Gather' && at === 0) continue
+      if (!isVector && node.opType === 'Gather' && at === 0) continue
       const list = isVector ? vectors : matrices
       if (!list.has(name)) list.set(name, { path: location, offset, length })
     }

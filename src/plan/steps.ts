@@ -2,6 +2,7 @@ import { type Branch, branchesOf } from '../graph/branches.js'
 import { elementType, type GraphIndex } from '../graph/cut.js'
 import { TensorProto_DataType as DataType, type NodeProto } from '../graph/generated/onnx_pb.js'
 import { scaleOwners } from '../graph/scales.js'
+import { readsOf } from '../graph/subgraphs.js'
 
 /** Rows of a table picked by ids, read straight from the fragment: only the rows asked for. */
 export interface GatherStep {
@@ -99,7 +100,9 @@ function cutNodes(
       steps.push(rows)
       continue
     }
-    const needed = node.input.filter((name) => isMatrix(index, name)).map((name) => owners.get(name) ?? name)
+    const needed = readsOf(node)
+      .filter((name) => isMatrix(index, name))
+      .map((name) => owners.get(name) ?? name)
     if (needed.some((name) => !matrices.has(name)) && matrices.size > 0) close()
     for (const name of needed) matrices.add(name)
     for (const name of node.output) made.add(name)
@@ -143,9 +146,7 @@ function withBoundaries(index: GraphIndex, steps: readonly Cut[], wanted: Set<st
 
 function segment(index: GraphIndex, nodes: readonly NodeProto[], wanted: ReadonlySet<string>): SegmentStep {
   const made = new Set(nodes.flatMap(({ output }) => output))
-  const used = [...new Set(nodes.flatMap(({ input }) => input))].filter(
-    (name) => name !== '' && !made.has(name) && !index.constants.has(name),
-  )
+  const used = [...new Set(nodes.flatMap(readsOf))].filter((name) => name !== '' && !made.has(name) && !index.constants.has(name))
   const [inputs, weights] = [used.filter((name) => !index.weights.has(name)), used.filter((name) => index.weights.has(name))]
   return { kind: 'segment', nodes, inputs, weights, outputs: [...made].filter((name) => wanted.has(name)) }
 }

@@ -2,6 +2,7 @@ import type { Stats } from 'node:fs'
 import { readdir } from 'node:fs/promises'
 import { AssetError, ioError } from '../core/errors.js'
 import { type Readable, readWhole, withFile } from '../core/read.js'
+import type { StateDict } from '../graph/weights.js'
 import type { PackedType } from './gguf/types.js'
 import { isMounted, mountedAt, mountedIn } from './mounts.js'
 import type { StoredTensor } from './safetensors.js'
@@ -90,6 +91,12 @@ export interface TensorRef extends StoredTensor, ByteSource {
   readonly further?: readonly SourceRun[]
 }
 
+/** A graph that came with its weights: a serialized ONNX model, and why it can't be run here, where that is so. */
+export interface OwnGraph {
+  readonly bytes: Uint8Array
+  readonly problem?: string
+}
+
 /** Somebody's published weights, opened but not loaded. */
 export interface Checkpoint {
   readonly folder: string
@@ -103,4 +110,6 @@ export interface Checkpoint {
   readonly notes?: readonly string[]
   /** of a checkpoint with a program that is no ONNX graph: which of the copies that is, if it is there, and why it can't be run */
   readonly program?: { readonly path?: string; readonly problem: string }
+  /** the graph that it brings along, given where its tensors will lie; without one its family makes one */
+  graph?(weights: StateDict): OwnGraph
 }

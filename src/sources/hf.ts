@@ -12,8 +12,8 @@ const WEIGHTS = [
   { single: 'pytorch_model.bin', index: 'pytorch_model.bin.index.json', read: readTensors },
 ]
 
-/** A TensorFlow.js model, taken where there is none of these. */
-const TFJS = 'model.json'
+/** Taken where there is none of these; the first that is there. */
+const OTHERS = ['model.onnx', 'model.json'] as const
 
 /** The files of a checkpoint that an asset carries along, byte for byte; nothing else is copied. */
 const COPIED = new Set([
@@ -41,19 +41,22 @@ const LICENSES = /^(LICENSE|NOTICE)[A-Za-z0-9._-]*$/
 
 /**
  * Opens a Hugging Face folder: `model.safetensors`, or the shards that `model.safetensors.index.json` names, else
- * `pytorch_model.bin` or its shards, else the TensorFlow.js model of a `model.json`. Reads headers only.
+ * `pytorch_model.bin` or its shards, else `model.onnx`, else the TensorFlow.js model of a `model.json`. Reads headers only.
  * @throws AssetError 'NOT_FOUND' | 'BAD_INPUT' | 'UNSUPPORTED' | 'LIMIT' | 'MISSING' | 'CORRUPT' | 'IO'
  */
 export async function openHuggingFace(folder: string): Promise<Checkpoint> {
   const names = (await entriesOf(folder)).map(({ name }) => name)
   const weights = WEIGHTS.find(({ single, index }) => names.includes(single) || names.includes(index))
-  if (!weights && names.includes(TFJS)) {
-    const { openTfjs } = await import('./tfjs/read.js')
-    const { copies, ...model } = await openTfjs(join(folder, TFJS))
-    return { ...model, copies: new Map([...(await copiedFiles(folder)), ...copies]) }
+  const other = weights ? undefined : OTHERS.find((name) => names.includes(name))
+  if (other) {
+    const path = join(folder, other)
+    const { copies, ...model } = await (other === 'model.onnx'
+      ? import('./onnx/read.js').then(({ openOnnx }) => openOnnx(path))
+      : import('./tfjs/read.js').then(({ openTfjs }) => openTfjs(path)))
+    return { ...model, folder, copies: new Map([...(await copiedFiles(folder)), ...copies]) }
   }
   if (!weights) {
-    const known = [...WEIGHTS.flatMap(({ single, index }) => [single, index]), TFJS].join(', ')
+    const known = [...WEIGHTS.flatMap(({ single, index }) => [single, index]), ...OTHERS].join(', ')
     throw new AssetError(
       'NOT_FOUND',
       `Cannot open the checkpoint ${folder}: it has none of ${known}; save the model with save_pretrained() of transformers, or name a file of weights`,

@@ -3,6 +3,8 @@ import type { Readable } from '../core/read.js'
 /** A file that is elsewhere. It never changes while it is mounted: whoever reads it sees to that. */
 export interface RemoteFile extends Readable {
   readonly size: number
+  /** Fills `target` with its bytes from `position` on, of which there must be enough; unlike `read` it asks for no more. */
+  fill(target: Uint8Array, position: number): Promise<void>
 }
 
 /** What stands at a path: a file that is elsewhere, or the path where a file of this disk really is. */

@@ -3,7 +3,7 @@ import { ioError } from '../core/errors.js'
 import { type Checkpoint, withSource } from './checkpoint.js'
 import { openHuggingFace } from './hf.js'
 import { isMounted, mountedAt } from './mounts.js'
-import { headOf, isJson, tensorsOf } from './read-tensors.js'
+import { headOf, isJson, isOnnx, tensorsOf } from './read-tensors.js'
 
 /** What a GGUF file begins with. */
 const MAGIC = 'GGUF'
@@ -28,6 +28,10 @@ function openFile(path: string): Promise<Checkpoint> {
       // Loaded only where it is needed, like the other readers.
       const { openTfjs } = await import('./tfjs/read.js')
       return openTfjs(path)
+    }
+    if (path.endsWith('.onnx') || isOnnx(head)) {
+      const { openOnnx } = await import('./onnx/read.js')
+      return openOnnx(path)
     }
     if (head.toString('latin1', 0, MAGIC.length) !== MAGIC)
       return { folder: path, tensors: await tensorsOf(handle, file, head), copies: new Map() }

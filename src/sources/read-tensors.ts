@@ -7,6 +7,8 @@ const [ZIP, EMPTY_ZIP] = ['PK\x03\x04', 'PK\x05\x06']
 const PICKLE = 0x80
 const TAR = 257
 const OPEN_BRACE = 0x7b
+// Field 1, a varint.
+const IR_VERSION = 0x08
 
 /**
  * Opens one file of weights by what is in it, whatever it is called: safetensors, or what torch.save wrote, as a ZIP
@@ -49,13 +51,18 @@ export async function tensorsOf(
     )
   throw new AssetError(
     'BAD_INPUT',
-    `Cannot read ${path}: it is neither safetensors, GGUF nor what torch.save writes; name a file or folder of weights`,
+    `Cannot read ${path}: it is neither safetensors, GGUF, ONNX nor what torch.save writes; name a file or folder of weights`,
   )
 }
 
 /** True for the head of a file that may be a JSON object: it begins with a brace, and not with the length of a safetensors header, which has zeros. */
 export function isJson(head: Uint8Array): boolean {
   return head[0] === OPEN_BRACE && !head.subarray(0, 8).includes(0)
+}
+
+/** True for the head of a file that may be an ONNX model: a protobuf message that says its IR version first, as all that write them do. */
+export function isOnnx(head: Uint8Array): boolean {
+  return head[0] === IR_VERSION && head[8] !== OPEN_BRACE
 }
 
 /** The tensors of a safetensors file, which nothing else may be. @throws AssetError as {@link readTensors} does */

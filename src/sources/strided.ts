@@ -1,11 +1,13 @@
 /**
  * How the bytes of a tensor lie where they are no single range of a file: runs of `unit` bytes, `counts[i]` of them
- * `steps[i]` bytes apart in dimension i, the last one the fastest. A step of 0 gives the same bytes again.
+ * `steps[i]` bytes apart in dimension i, the last one the fastest. A step of 0 gives the same bytes again. Where there are
+ * `starts`, all of that is there once from each of them on, one after the other.
  */
 export interface Strided {
   readonly unit: number
   readonly counts: readonly number[]
   readonly steps: readonly number[]
+  readonly starts?: readonly number[]
 }
 
 /** A dimension of a window: how many, how far apart in the file, and how far apart in the result, in bytes. */
@@ -56,6 +58,7 @@ export function stridedOf(shape: readonly number[], strides: readonly number[], 
  * near each other in the file is read together, in windows of 1 MiB at most.
  */
 export function* windowsOf(offset: number, strided: Strided | undefined, from: number, length: number): Generator<Window> {
+  if (strided?.starts) return yield* eachStart(offset, strided, strided.starts, from, length)
   if (!strided) return yield { position: offset + from, length, unit: length, dimensions: [], to: 0 }
   const { counts, steps, unit } = strided
   const bytes = [unit]
@@ -80,6 +83,21 @@ export function* windowsOf(offset: number, strided: Strided | undefined, from: n
     if (end > last * inner) yield* part(last)
   }
   yield* cut(0, offset, from, from + length, 0)
+}
+
+/** The bytes of the dense tensor. */
+export function stridedBytes({ unit, counts, starts }: Strided): number {
+  return counts.reduce((product, count) => product * count, unit) * (starts?.length ?? 1)
+}
+
+function* eachStart(offset: number, { unit, counts, steps }: Strided, starts: readonly number[], from: number, length: number) {
+  const once = { unit, counts, steps }
+  const [size, inner] = [stridedBytes(once), counts.length > 0 ? once : undefined]
+  for (let at = Math.floor(from / size); at * size < from + length; at++) {
+    const [begin, end] = [Math.max(from - at * size, 0), Math.min(from + length - at * size, size)]
+    for (const window of windowsOf(offset + starts[at]!, inner, begin, end - begin))
+      yield { ...window, to: window.to + at * size + begin - from }
+  }
 }
 
 /** Windows over whole runs: the dimensions that are closest together in the file first, as far as one read should go. */

@@ -73,3 +73,12 @@ export function modelOf(parts: Parts, opset = 23): ModelProto {
   const opsetImport = [{ domain: '', version: BigInt(opset) }]
   return create(ModelProtoSchema, { irVersion: 11n, opsetImport, graph: create(GraphProtoSchema, { name: 'test', ...parts }) })
 }
+
+/** A node with graphs as its attributes of these names. */
+export function holding(node: NodeProto, graphs: Record<string, Parts>): NodeProto {
+  for (const [name, parts] of Object.entries(graphs)) {
+    const g = create(GraphProtoSchema, { name, ...parts })
+    node.attribute.push(create(AttributeProtoSchema, { name, type: AttributeType.GRAPH, g }))
+  }
+  return node
+}

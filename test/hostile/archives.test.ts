@@ -93,7 +93,9 @@ describe('a hostile archive', () => {
 
   it('21: another file by the name of weights is refused by what is in it', async () => {
     for (const magic of ['7z\xbc\xaf\x27\x1c', '\x1f\x8b\x08', 'Rar!\x1a\x07', '\x7fELF', '<html>', 'GGUX'])
-      expect(await refusal(Buffer.concat([Buffer.from(magic, 'latin1'), Buffer.alloc(600)]))).toMatch(/BAD_INPUT .*neither safetensors nor/)
+      expect(await refusal(Buffer.concat([Buffer.from(magic, 'latin1'), Buffer.alloc(600)]))).toMatch(
+        /BAD_INPUT .*neither safetensors, GGUF, ONNX nor/,
+      )
     expect(await refusal(new Uint8Array(0))).toMatch(/BAD_INPUT .*neither/)
   })
 

@@ -29,7 +29,7 @@ describe('a GGUF file', () => {
     expect(await refusal(Buffer.from('GGUFF'))).toMatch(/^BAD_INPUT .*truncated/)
     const wrong = gguf(parts({}))
     wrong.write('GGML')
-    expect(await refusal(wrong)).toMatch(/^BAD_INPUT .*neither safetensors, GGUF nor/)
+    expect(await refusal(wrong)).toMatch(/^BAD_INPUT .*neither safetensors, GGUF, ONNX nor/)
   })
 
   it.each([

@@ -1,6 +1,7 @@
 import type { GraphIndex } from '../../graph/cut.js'
 import { BLOCK_SIZE } from '../../graph/low-bit.js'
 import { shown } from '../../graph/names.js'
+import { readsOf } from '../../graph/subgraphs.js'
 import { cannot, FLOATS } from './not-native.js'
 import type { CacheShape } from './program.js'
 
@@ -35,7 +36,7 @@ export class Holdings {
   constructor(private readonly index: GraphIndex) {
     this.inputs = new Set(index.inputs.map(({ name }) => name))
     this.outputs = new Set(index.outputs.map(({ name }) => name))
-    for (const { input } of index.nodes) for (const name of input) this.uses.set(name, (this.uses.get(name) ?? 0) + 1)
+    for (const node of index.nodes) for (const name of readsOf(node)) this.uses.set(name, (this.uses.get(name) ?? 0) + 1)
   }
 
   /** Joins whole numbers and their scales, one for each block of a row. @throws AssetError 'UNSUPPORTED' where they don't fit */

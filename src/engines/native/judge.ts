@@ -1,6 +1,7 @@
 import { AssetError } from '../../core/errors.js'
 import type { GraphIndex } from '../../graph/cut.js'
 import type { NodeProto } from '../../graph/generated/onnx_pb.js'
+import { readsOf } from '../../graph/subgraphs.js'
 import { Holdings } from './holdings.js'
 import { cannot, NotNative } from './not-native.js'
 import { lowerNode } from './operators.js'
@@ -46,7 +47,7 @@ export function judge(index: GraphIndex): Judged {
     else nodes.set(node, why)
   }
   // Rows that somebody computes with are a value, so that they are read once for all who do.
-  const used = new Set([...nodes.keys()].flatMap(({ input }) => input))
+  const used = new Set([...nodes.keys()].flatMap(readsOf))
   for (const [name, node] of [...stored]) {
     if (!used.has(name) || !rows.has(name)) continue
     stored.delete(name)

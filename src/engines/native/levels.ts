@@ -1,6 +1,7 @@
 import { AssetError } from '../../core/errors.js'
 import { LIMITS } from '../../core/limits.js'
 import type { NodeProto } from '../../graph/generated/onnx_pb.js'
+import { readsOf } from '../../graph/subgraphs.js'
 import type { Judged } from './judge.js'
 
 /** Nodes for one engine, in an order in which they can be computed. */
@@ -58,7 +59,7 @@ export function levelsOf({ nodes, stored }: Judged, given: ReadonlySet<string>):
 /** The values that a node depends on: its own inputs, and those of the nodes that say how its weights are to be taken. */
 function valuesBehind(stored: ReadonlyMap<string, NodeProto>): (node: NodeProto) => string[] {
   const behind = new Map<string, readonly string[]>()
-  const valuesOf = ({ input }: NodeProto) => input.flatMap((name) => behind.get(name) ?? [name])
+  const valuesOf = (node: NodeProto) => readsOf(node).flatMap((name) => behind.get(name) ?? [name])
   for (const [name, node] of stored) behind.set(name, valuesOf(node))
   return valuesOf
 }
@@ -69,7 +70,9 @@ function withStored(nodes: readonly NodeProto[], stored: ReadonlyMap<string, Nod
   const pending = [...nodes].reverse()
   while (pending.length > 0) {
     const next = pending.at(-1)!
-    const missing = next.input.flatMap((name) => stored.get(name) ?? []).filter((maker) => !found.has(maker))
+    const missing = readsOf(next)
+      .flatMap((name) => stored.get(name) ?? [])
+      .filter((maker) => !found.has(maker))
     pending.push(...missing)
     if (missing.length > 0) continue
     found.add(pending.pop()!)

@@ -42,18 +42,25 @@ export class HubFile implements RemoteFile {
   async read(target: Uint8Array, at: number, length: number, position: number): Promise<{ bytesRead: number }> {
     const bytesRead = Math.max(0, Math.min(length, this.size - position))
     const into = target.subarray(at, at + bytesRead)
-    if (bytesRead > BLOCK) await this.fetch(into, position)
-    else if (bytesRead > 0) {
-      const from = position - this.block.position
-      if (from >= 0 && from + bytesRead <= this.block.bytes.byteLength) into.set(this.block.bytes.subarray(from, from + bytesRead))
-      else {
-        const bytes = new Uint8Array(Math.min(BLOCK, this.size - position))
-        await this.fetch(bytes, position)
-        this.block = { position, bytes }
-        into.set(bytes.subarray(0, bytesRead))
-      }
-    }
+    if (bytesRead > 0 && bytesRead <= BLOCK && !this.isKept(bytesRead, position)) {
+      const bytes = new Uint8Array(Math.min(BLOCK, this.size - position))
+      await this.fetch(bytes, position)
+      this.block = { position, bytes }
+      into.set(bytes.subarray(0, bytesRead))
+    } else if (bytesRead > 0) await this.fill(into, position)
     return { bytesRead }
+  }
+
+  /** See {@link RemoteFile}. @throws AssetError as {@link read} */
+  async fill(target: Uint8Array, position: number): Promise<void> {
+    const { bytes, position: begin } = this.block
+    if (!this.isKept(target.byteLength, position)) return this.fetch(target, position)
+    target.set(bytes.subarray(position - begin, position - begin + target.byteLength))
+  }
+
+  private isKept(length: number, position: number): boolean {
+    const from = position - this.block.position
+    return from >= 0 && from + length <= this.block.bytes.byteLength
   }
 
   private async fetch(into: Uint8Array, position: number): Promise<void> {
