@@ -10,7 +10,7 @@ import { needsOf, planProgram, segmentNeeds } from '../engines/native/spec.js'
 import { type GraphIndex, indexGraph } from '../graph/cut.js'
 import { halvesOf } from '../graph/halves.js'
 import { parseGraph } from '../graph/parse.js'
-import { cacheBounds } from '../plan/cache.js'
+import { type CachePlan, cacheBounds } from '../plan/cache.js'
 import { type ResidencyPlan, residencyBounds } from '../plan/pinned.js'
 import { planGraph, weightUses } from '../plan/plan.js'
 import { planSteps } from '../plan/steps.js'
@@ -151,17 +151,19 @@ function onnxBounds(graph: GraphIndex): { readonly total: number } {
 
 function memoryOf(index: GraphIndex, { segments, program }: Division, budgetOf: (total: number) => number): Memory {
   if (program && segments.length === 1) {
-    const tiles = planProgram(index, program, budgetOf)
-    return { engine: 'native', ...sizes(tiles, [tiles]), ...NO_EXPERTS, ...names([ofTiles(tiles)]) }
+    const plan = planProgram(index, program, budgetOf)
+    return { engine: 'native', ...sizes(plan, [plan.tiles]), ...expertsOf(plan), ...names([ofTiles(plan.tiles)]) }
   }
   const { memory } = planGraph(index, budgetOf, segments, program && needsOf(index, program))
-  const { residency, cache, tiles } = memory
-  const experts = { expertBytes: cache.total, expertCacheBytes: cache.budget }
+  const { residency, tiles } = memory
+  const experts = expertsOf(memory)
   if (!program) return { engine: 'onnx', ...sizes(memory, [residency]), ...experts, ...names([ofResidency(residency)]) }
   return { engine: 'mixed', ...sizes(memory, [residency, tiles]), ...experts, ...names([ofResidency(residency), ofTiles(tiles)]) }
 }
 
-const NO_EXPERTS = { expertBytes: 0, expertCacheBytes: 0 }
+function expertsOf({ cache }: { readonly cache: CachePlan }) {
+  return { expertBytes: cache.total, expertCacheBytes: cache.budget }
+}
 
 interface Bytes {
   readonly pinnedBytes: number

@@ -14,8 +14,9 @@ import {
 import type { Exactness } from '../engines/native/exactness.js'
 import { findAddon } from '../engines/native/find-addon.js'
 import type { Program } from '../engines/native/program.js'
-import { needsOf, specText } from '../engines/native/spec.js'
+import { needsOf, type ProgramPlan, specText } from '../engines/native/spec.js'
 import type { GraphIndex } from '../graph/cut.js'
+import { type CachePlan, NO_CACHE } from '../plan/cache.js'
 import type { TilePlan } from '../plan/tiles.js'
 import type { Arriving } from '../store/arriving-asset.js'
 import type { OpenAsset } from '../store/open-asset.js'
@@ -55,12 +56,14 @@ export class NativeProgram {
   private runs = 0
   private runMs = 0
   private closed = false
+  private mostCached = 0
   /** scales, and the weight whose tiles they are in */
   private readonly scaled: ReadonlyMap<string, string>
 
   private constructor(
     private readonly program: Program,
     private readonly plan: TilePlan,
+    private readonly cache: CachePlan,
     private readonly model: OpenedModel,
     private readonly files: readonly string[],
     /** how it computes, whatever was asked for */
@@ -72,7 +75,13 @@ export class NativeProgram {
   }
 
   /** Reads what stays in memory and begins to stream the rest. @throws AssetError 'BAD_INPUT' | 'CORRUPT' | 'IO' | 'ABORTED' */
-  static async open(asset: OpenAsset, index: GraphIndex, program: Program, plan: TilePlan, settings: LoadSettings): Promise<NativeProgram> {
+  static async open(
+    asset: OpenAsset,
+    index: GraphIndex,
+    program: Program,
+    plan: Pick<ProgramPlan, 'tiles' | 'cache'>,
+    settings: LoadSettings,
+  ): Promise<NativeProgram> {
     const { files, sums } = await openFiles(asset, index, program)
     const arrivals = asset.arriving && arrivalsOf(asset.arriving, [...files.values()])
     const { signal, map, kvCache } = settings
@@ -82,8 +91,8 @@ export class NativeProgram {
         machineOf(settings).open(specText(index, program, plan, files, settings), sums, abort, arrivals),
       )
       const exactness: Exactness = { precision: model.fast ? 'fast' : 'exact', kvCache }
-      const kept = map ? mapped(plan, needsOf(index, program).vectorBytes) : plan
-      return new NativeProgram(program, kept, model, [...files.keys()], exactness, named, asset.arriving)
+      const kept = map ? mapped(plan.tiles, needsOf(index, program).vectorBytes) : plan.tiles
+      return new NativeProgram(program, kept, map ? NO_CACHE : plan.cache, model, [...files.keys()], exactness, named, asset.arriving)
     } catch (error) {
       throw named(error)
     }
@@ -114,6 +123,7 @@ export class NativeProgram {
   /** True for a weight that is wholly in memory. */
   isResident(name: string): boolean {
     const weight = this.scaled.get(name)
+    if (this.cache.names.has(weight ?? name)) return this.model.hasCached(this.program.matrices.indexOf(weight ?? name))
     const tiles = this.plan.tiles.get(weight ?? name)
     if (!tiles) return this.program.vectors.includes(name)
     return (weight !== undefined && this.plan.scalesPinned) || tiles.every(({ pinned }) => pinned)
@@ -122,16 +132,17 @@ export class NativeProgram {
   /** Its counters; `passes` are runs of segments. */
   counters(): WeightCounters {
     const { budget, pinnedBytes, bytesPerPass, slots, slotBytes } = this.plan
-    const { bytesRead, diskBytes, hits, waits, waitedMs, diskIdleMs } = this.model.stats()
-    const residentBytes = this.closed ? 0 : pinnedBytes + slots * slotBytes
+    const { bytesRead, diskBytes, hits, waits, waitedMs, diskIdleMs, expertBytes, expertBytesRead, cachedBytes } = this.model.stats()
+    this.mostCached = Math.max(this.mostCached, cachedBytes)
+    const residentBytes = this.closed ? 0 : pinnedBytes + slots * slotBytes + cachedBytes
     return {
-      budgetBytes: budget,
+      budgetBytes: budget + this.cache.budget,
       pinnedBytes,
       streamedBytesPerPass: bytesPerPass,
-      expertBytes: 0,
-      expertBytesRead: 0,
+      expertBytes,
+      expertBytesRead,
       residentBytes,
-      peakResidentBytes: pinnedBytes + slots * slotBytes,
+      peakResidentBytes: pinnedBytes + slots * slotBytes + this.mostCached,
       bytesRead,
       diskBytes,
       hits,

@@ -7,6 +7,7 @@ import type { Exactness } from '../engines/native/exactness.js'
 import { needsOf } from '../engines/native/spec.js'
 import { cutGraph, type GraphIndex } from '../graph/cut.js'
 import { shown } from '../graph/names.js'
+import { NO_CACHE } from '../plan/cache.js'
 import { type Plan, planGraph, segmentsOf } from '../plan/plan.js'
 import { type BranchStep, type GatherStep, madeBy, type NativeStep, type PlainStep, type SegmentStep, usedBy } from '../plan/steps.js'
 import type { Residency } from '../residency/residency.js'
@@ -84,7 +85,7 @@ export class StepModel implements LoadedModel {
         throwIfAborted(signal, 'load the model')
         onProgress?.(at + 1, segments.length)
       }
-      native = program && (await NativeProgram.open(asset, index, program, plan.memory.tiles, settings))
+      native = program && (await NativeProgram.open(asset, index, program, { tiles: plan.memory.tiles, cache: NO_CACHE }, settings))
       const past = new Set(program?.caches.flatMap(({ past }) => past))
       const trace = settings.trace ? new TraceLog() : undefined
       const weights = new Weights(residency, plan.memory.residency, plan.memory.cache, files.sources, trace)

@@ -25,3 +25,6 @@ export function cacheBounds(uses: readonly (readonly WeightUse[])[]): Omit<Cache
   const minimum = uses.reduce((most, segment) => Math.max(most, sum(segment.map(({ length }) => length))), 0)
   return { names: new Set(unique.keys()), minimum, total: sum(unique.values()) }
 }
+
+/** The cache of a model that needs all of its weights in every pass. */
+export const NO_CACHE: CachePlan = { names: new Set(), budget: 0, minimum: 0, total: 0 }

@@ -79,6 +79,11 @@ export function planTiles(uses: readonly MatrixUse[], vectorBytes: number, budge
   return { ...bounds, scalesPinned, ...streaming(scalesPinned ? bare : { uses, vectorBytes }, budget) }
 }
 
+/** A matrix that is read as a whole, cut as it is where all of it is pinned. */
+export function wholeTiles(use: MatrixUse, pinned: boolean): readonly Tile[] {
+  return cut(use, tileRows(use, TILE), () => pinned)
+}
+
 /** What of matrices that don't fit stays in memory. */
 function streaming({ uses, vectorBytes }: TileNeeds, budget: number) {
   const matrices = eachOnce(uses)

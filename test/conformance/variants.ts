@@ -35,7 +35,7 @@ function decoder(name: string, model_type: string, config: Record<string, unknow
 }
 
 function mixture(name: string, model_type: string, config: Record<string, unknown>): Variant {
-  return { ...decoder(name, model_type, config), mixed: true, live: true }
+  return { ...decoder(name, model_type, config), mixed: 'clip_qkv' in config, live: true }
 }
 
 function t5(name: string, config: Record<string, unknown>, length = 11, rest: Partial<Variant> = {}): Variant {

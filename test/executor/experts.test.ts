@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { fragment, inspect, loadModel, type Model, plan } from '../../src/api/index.js'
+import { fragment, inspect, loadModel, type Model, openStore, plan, type Store } from '../../src/api/index.js'
 import { TINY_MIXTURES } from '../models/tiny.js'
 import { sharedModel } from '../shared.js'
 import { temporary } from '../sources/files.js'
 import { golden, idTensor, worstDifference } from './assets.js'
+import { fragmentDisguised } from './disguise.js'
 import { choiceOf, ENGINES } from './engines.js'
 import { ReadCount, type Routes, routesOf } from './routes.js'
 import { stockLogits } from './stock.js'
@@ -20,18 +21,21 @@ interface Golden {
 
 const bytesOf = (layers: Routes) => layers.flat(2).reduce((sum, { length }) => sum + length, 0)
 
-// The native engine leaves experts to ONNX Runtime: what is native of a mixture runs with both.
-const CASES = TINY_MIXTURES.flatMap((name) => ENGINES.filter((engine) => engine !== 'native').map((engine) => [name, engine] as const))
+const CASES = TINY_MIXTURES.flatMap((name) => ENGINES.map((engine) => [name, engine] as const))
 
 describe.runIf(runtime && sharedModel('tiny-mixtral')).each(CASES)('the experts of %s in %s', (name, which) => {
   const engine = choiceOf(which)
   let place: Awaited<ReturnType<typeof temporary>>
   let folder: string
+  let store: Store
+  let asset: string
   let golds: Golden
   beforeAll(async () => {
     place = await temporary()
     folder = `${place.path}/asset`
     await fragment(sharedModel(name)!, { out: folder })
+    store = await openStore(`${place.path}/store`)
+    asset = which === 'mixed' ? await fragmentDisguised(sharedModel(name)!, store) : folder
     golds = await golden<Golden>(name)
   })
   afterAll(() => place[Symbol.asyncDispose]())
@@ -39,7 +43,7 @@ describe.runIf(runtime && sharedModel('tiny-mixtral')).each(CASES)('the experts 
   // Planning measures the disk each time.
   const plans = new Map<number | undefined, ReturnType<typeof plan>>()
   function planned(memory?: number): ReturnType<typeof plan> {
-    const found = plans.get(memory) ?? plan(folder, { engine, ...(memory !== undefined && { memory }) })
+    const found = plans.get(memory) ?? plan(asset, { store, engine, ...(memory !== undefined && { memory }) })
     plans.set(memory, found)
     return found
   }
@@ -49,7 +53,7 @@ describe.runIf(runtime && sharedModel('tiny-mixtral')).each(CASES)('the experts 
     const { weightBytes, minimum } = await planned()
     const memory = Math.max(minimum, Math.floor(weightBytes * share))
     const { expertCacheBytes } = await planned(memory)
-    await using model = await loadModel(folder, { engine, memory })
+    await using model = await loadModel(asset, { store, engine, memory })
     return await use(model, expertCacheBytes, memory)
   }
 
@@ -87,7 +91,7 @@ describe.runIf(runtime && sharedModel('tiny-mixtral')).each(CASES)('the experts 
     const all = passes.reduce((bytes, layers) => bytes + bytesOf(layers), 0)
     for (const share of SHARES) {
       await within(share, async (model, cache) => {
-        const count = new ReadCount(cache)
+        const count = new ReadCount(cache, which !== 'native')
         let [used, read] = [0, 0]
         for (const [at, layers] of passes.entries()) {
           await model.run({ input_ids: idTensor([feeds[at]!]) })
@@ -116,8 +120,9 @@ describe.runIf(runtime && sharedModel('tiny-mixtral')).each(CASES)('the experts 
       expect(experts.length).toBeGreaterThan(sent.size)
       for (const { key, resident } of experts) expect([key, resident]).toEqual([key, sent.has(key)])
       const { weightBytes, expertBytes } = await planned()
+      expect([after.expertBytes, after.expertBytesRead]).toEqual([bytesOf(layers!), bytesOf(layers!)])
       // The native engine read what stays in memory when it was loaded.
-      if (which === 'mixed') return
+      if (which !== 'onnx') return
       const row = 64 * (name === 'tiny-qwen3-moe' ? 2 : 4)
       expect(after.bytesRead - before.bytesRead).toBe(weightBytes - expertBytes + bytesOf(layers!) + row)
     })
@@ -139,4 +144,21 @@ describe.runIf(runtime && sharedModel('tiny-mixtral')).each(CASES)('the experts 
       expect((await model.stats()).expertBytesRead).toBeGreaterThan(0)
     },
   )
+
+  it.runIf(which === 'native')('give a row the same bits alone and among others, whoever else is sent to its experts', async () => {
+    const rows = [0, 1, 2].map((row) => Array.from({ length: 20 }, (_, at) => 3 + ((row * 31 + at * at * 7 + at * 13) % 250)))
+    await within(0, async (model) => {
+      // a prompt, and few enough rows for single tokens
+      for (const length of [20, 4]) {
+        const ids = rows.map((row) => row.slice(0, length))
+        const together = (await model.run({ input_ids: idTensor(ids) })).logits!.data as Float32Array
+        for (const [at, row] of ids.entries()) {
+          const alone = (await model.run({ input_ids: idTensor([row]) })).logits!.data as Float32Array
+          expect(
+            Buffer.from(alone.slice().buffer).equals(Buffer.from(together.slice(at * alone.length, (at + 1) * alone.length).buffer)),
+          ).toBe(true)
+        }
+      }
+    })
+  })
 })

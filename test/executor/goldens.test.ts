@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { loadModel, type Model, plan, type Tensor } from '../../src/api/index.js'
-import { TINY_DECODERS } from '../models/tiny.js'
+import { TINY_DECODERS, TINY_MIXTURES } from '../models/tiny.js'
 import { sharedModel } from '../shared.js'
 import { golden, idTensor, type TestStore, testStore, worstDifference } from './assets.js'
 import { choiceOf, ENGINES } from './engines.js'
@@ -56,7 +56,7 @@ describe.runIf(here).each(ENGINES)('models run by their fragments in %s, against
     return rows
   }
 
-  it.each(TINY_DECODERS)(
+  it.each([...TINY_DECODERS, ...TINY_MIXTURES])(
     '%s: logits at batch 1 and 2, at once, in chunks, token by token and left-padded, and greedy tokens',
     async (name) => {
       const { input_ids: ids, logits, greedy, left_padded: padded } = await golden<DecoderGolden>(name)

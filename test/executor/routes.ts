@@ -41,14 +41,18 @@ const ORDER = ['gate_proj', 'w1', 'up_proj', 'w3', 'down_proj', 'w2']
 export class ReadCount {
   private list: { readonly name: string; readonly length: number }[] = []
 
-  constructor(private readonly budget: number) {}
+  /** `ahead` for an engine that reads what a layer needs together. */
+  constructor(
+    private readonly budget: number,
+    private readonly ahead: boolean,
+  ) {}
 
   /** The bytes that a pass over these layers reads. */
   pass(layers: Routes): number {
     let read = 0
     for (const layer of layers)
       for (const [at, expert] of layer.entries()) {
-        read += this.fill(layer.slice(at).flat(), false)
+        if (this.ahead) read += this.fill(layer.slice(at).flat(), false)
         for (const weight of expert) read += this.fill([weight], true)
       }
     return read

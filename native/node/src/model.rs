@@ -80,6 +80,9 @@ pub struct NativeStats {
     pub waits: f64,
     pub waited_ms: f64,
     pub disk_idle_ms: f64,
+    pub expert_bytes: f64,
+    pub expert_bytes_read: f64,
+    pub cached_bytes: f64,
 }
 
 /// Columns of events; lanes by their numbers in masset_core::trace::Lane, times on the clock of `clock_ms`.
@@ -138,6 +141,12 @@ impl NativeModel {
         }))
     }
 
+    /// Whether a matrix that is cached is in memory.
+    #[napi]
+    pub fn has_cached(&self, weight: u32) -> bool {
+        self.open().is_ok_and(|model| model.has_cached(weight as usize))
+    }
+
     #[napi]
     pub fn stats(&self) -> NativeStats {
         let stats = match &*lock(&self.0) {
@@ -151,6 +160,9 @@ impl NativeModel {
             waits: stats.waits as f64,
             waited_ms: stats.waited as f64 / 1e6,
             disk_idle_ms: stats.disk_idle as f64 / 1e6,
+            expert_bytes: stats.expert_bytes as f64,
+            expert_bytes_read: stats.expert_read as f64,
+            cached_bytes: stats.cached as f64,
         }
     }
 

@@ -34,6 +34,10 @@ export interface NativeStats {
   readonly waits: number
   readonly waitedMs: number
   readonly diskIdleMs: number
+  /** of cached matrices: bytes that passes used, those that were read for it, and those in memory now */
+  readonly expertBytes: number
+  readonly expertBytesRead: number
+  readonly cachedBytes: number
 }
 
 /** Columns of what was recorded, on the clock of `clockMs`. */
@@ -62,6 +66,8 @@ export interface OpenedModel {
     abort: NativeAbort,
     into?: Float32Array,
   ): Promise<NamedTensor[]>
+  /** whether a cached matrix is in memory, by its number in the program */
+  hasCached(weight: number): boolean
   stats(): NativeStats
   takeEvents(): NativeEvents
   close(): void

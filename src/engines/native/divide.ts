@@ -25,7 +25,7 @@ export interface Division {
 /** Products with weights: what the native engine is there for. */
 const WORTH: readonly string[] = ['linear', 'conv1d', 'attention']
 const NO_PRODUCT = 'no product with a weight and no attention is among its nodes'
-const BRANCH = 'it is a part of an expert, which only some tokens need'
+const BRANCH = 'it is a part of an expert, and the native engine runs experts only where it runs all of a model'
 // Few graphs need more than two; one that does is no better off for it.
 const ROUNDS = 8
 
@@ -38,7 +38,7 @@ const ROUNDS = 8
 export function divideGraph(index: GraphIndex): Division {
   const { nodes, stored } = judge(index)
   const reasons = new Map(nodes)
-  for (const { nodes } of branchesOf(index).values()) for (const node of nodes) if (reasons.has(node)) reasons.set(node, BRANCH)
+  for (const node of branchNodes(index)) if (reasons.has(node)) reasons.set(node, BRANCH)
   for (let round = 0; round < ROUNDS; round++) {
     const levels = levelsOf({ nodes: reasons, stored }, new Set(index.inputs.map(({ name }) => name)))
     const refused = new Map<NodeProto, string>()
@@ -50,6 +50,13 @@ export function divideGraph(index: GraphIndex): Division {
     for (const [node, why] of refused) reasons.set(node, why)
   }
   return whollyOnnx(index)
+}
+
+/** The nodes of branches, and those that make the places of their rows: apart from these nobody would know them for branches. */
+function branchNodes(index: GraphIndex): NodeProto[] {
+  const branches = [...branchesOf(index).values()]
+  const rows = new Set(branches.map(({ rows }) => rows))
+  return [...branches.flatMap(({ nodes }) => nodes), ...index.nodes.filter(({ output }) => output.some((name) => rows.has(name)))]
 }
 
 function whollyOnnx(graph: GraphIndex): Division {

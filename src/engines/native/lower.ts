@@ -1,3 +1,4 @@
+import { branchesOf } from '../../graph/branches.js'
 import { elementType, type GraphIndex } from '../../graph/cut.js'
 import { shown } from '../../graph/names.js'
 import { Holdings } from './holdings.js'
@@ -13,12 +14,18 @@ import { Tracer } from './tracer.js'
  */
 export function lowerGraph(index: GraphIndex): Program {
   const holdings = new Holdings(index)
-  return programOf([lowerSegment(index, holdings)], holdings)
+  const branched = [...branchesOf(index).values()].flatMap(({ nodes }) => nodes.flatMap(({ input }) => input))
+  return programOf([lowerSegment(index, holdings)], holdings, new Set(branched))
 }
 
-/** The program of segments that were lowered with the same holdings. */
-export function programOf(segments: readonly ProgramSegment[], { vectors, matrices, scales, caches }: Holdings): Program {
-  return { segments, caches, vectors: vectors.names, matrices: matrices.names, scales }
+/** The program of segments that were lowered with the same holdings; `branched` are names among which are weights that not every pass needs. */
+export function programOf(
+  segments: readonly ProgramSegment[],
+  { vectors, matrices, scales, caches }: Holdings,
+  branched: ReadonlySet<string> = new Set(),
+): Program {
+  const cached = new Set(matrices.names.filter((name) => branched.has(name)))
+  return { segments, caches, vectors: vectors.names, matrices: matrices.names, scales, cached }
 }
 
 /** Lowers `part`, a graph or a part of one as a graph of its own. @throws AssetError 'UNSUPPORTED' */

@@ -5,6 +5,7 @@ import { STANDARD } from '../../graph/validate.js'
 import { type Lower, moving, same } from './lowering.js'
 import { cannot, kindOf } from './not-native.js'
 import type { Kind } from './program.js'
+import { addAt, found, softmax, spread, take, topK, zeros } from './routing-operators.js'
 import { concat, MOST_PARTS, reshape, shape, slice, split } from './shape-operators.js'
 import { float, integer, kindAt, type Tracer, text } from './tracer.js'
 import { cast, dequantize, gather, matmul, transpose } from './weight-operators.js'
@@ -192,6 +193,13 @@ const OPERATORS: ReadonlyMap<string, Operator> = new Map([
   ['ReduceMax', known(2, reduce('max'), ['keepdims'])],
   ['ReduceL2', known(2, reduce('l2'), ['keepdims'])],
   ['Where', known(3, where)],
+  ['Softmax', known(1, softmax, ['axis'])],
+  ['TopK', { ...known(2, topK, ['axis', 'largest', 'sorted']), outputs: [2, 2] }],
+  ['ScatterElements', known(3, spread, ['axis', 'reduction'])],
+  ['ConstantOfShape', known(1, zeros, ['value'])],
+  ['NonZero', known(1, found)],
+  ['GatherND', known(2, take, ['batch_dims'])],
+  ['ScatterND', known(3, addAt, ['reduction'])],
   ['Range', known(3, same({ op: 'range' }, [['i64']]))],
   ['Expand', known(2, same({ op: 'expand' }, [['f32', 'i64', 'bool'], ['i64']]))],
   ['Concat', known([1, 2 ** 16], concat, ['axis'])],

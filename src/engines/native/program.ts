@@ -18,6 +18,8 @@ export type NativeOp =
     }
   | { readonly op: 'unary' | 'binary'; readonly f: string }
   | { readonly op: 'where' | 'range' | 'slice' | 'expand' }
+  | { readonly op: 'softmax' | 'spread' | 'zeros' | 'places' | 'take' | 'addAt' }
+  | { readonly op: 'topK'; readonly count: number }
   | { readonly op: 'reduce'; readonly f: 'sum' | 'max' | 'l2'; readonly axes: readonly number[]; readonly keep: boolean }
   | { readonly op: 'cast'; readonly to: Kind }
   | { readonly op: 'shape'; readonly start: number; readonly end?: number }
@@ -71,4 +73,6 @@ export interface Program {
   readonly matrices: readonly string[]
   /** names of matrices of whole numbers, and of the scales of their blocks */
   readonly scales: ReadonlyMap<string, string>
+  /** names of matrices that not every pass needs */
+  readonly cached: ReadonlySet<string>
 }

@@ -2,7 +2,10 @@ import { AssetError } from '../../core/errors.js'
 import type { GraphIndex, Weight } from '../../graph/cut.js'
 import { TensorProto_DataType as DataType } from '../../graph/generated/onnx_pb.js'
 import { shown } from '../../graph/names.js'
-import { type MatrixUse, planTiles, type RowRun, type TileNeeds, type TilePlan, tileBounds } from '../../plan/tiles.js'
+import { type DividedPlan, divideBudget } from '../../plan/budget.js'
+import { NO_CACHE } from '../../plan/cache.js'
+import type { WeightUse } from '../../plan/pinned.js'
+import { type MatrixUse, planTiles, type RowRun, type TileNeeds, tileBounds, wholeTiles } from '../../plan/tiles.js'
 import type { Exactness } from './exactness.js'
 import type { Program, ProgramSegment } from './program.js'
 
@@ -29,7 +32,15 @@ export interface NativeFile {
 /** What a program needs of the weights: the matrices of a pass in order, once for each use, and all small weights as float32. */
 export function needsOf(index: GraphIndex, program: Program): TileNeeds {
   const uses = program.segments.flatMap((segment) => usesOf(index, program, segment))
-  return { uses, vectorBytes: vectorBytes(index, program.vectors) }
+  return { uses: uses.filter(({ name }) => !program.cached.has(name)), vectorBytes: vectorBytes(index, program.vectors) }
+}
+
+/** Its matrices that not every pass needs, each with its scales. */
+export function cachedUses(index: GraphIndex, program: Program): WeightUse[][] {
+  return [...program.cached].map((name) => {
+    const { rows, rowBytes, scales } = useOf(index, program, name)
+    return [{ name, length: rows * (rowBytes + (scales?.rowBytes ?? 0)), matrix: true }]
+  })
 }
 
 /** The same of one of its segments. */
@@ -59,17 +70,22 @@ function useOf(index: GraphIndex, program: Program, name: string): MatrixUse {
   return { name, rows, ...runOf(name), ...(scale !== undefined && { scales: runOf(scale) }) }
 }
 
-/** Plans the memory of a program that is alone within the budget that `budgetOf` gives for the bytes of all its weights. @throws AssetError 'BUDGET_TOO_SMALL' */
-export function planProgram(index: GraphIndex, program: Program, budgetOf: (total: number) => number): TilePlan {
+/** The memory of a program that is alone: bytes of the whole budget, the tiles, and the matrices that not every pass needs. */
+export type ProgramPlan = Pick<DividedPlan, 'budget' | 'minimum' | 'total' | 'tiles' | 'cache'>
+
+/** Plans it within the budget that `budgetOf` gives for the bytes of all its weights. @throws AssetError 'BUDGET_TOO_SMALL' */
+export function planProgram(index: GraphIndex, program: Program, budgetOf: (total: number) => number): ProgramPlan {
   const needs = needsOf(index, program)
-  return planTiles(needs.uses, needs.vectorBytes, budgetOf(tileBounds(needs).total))
+  if (program.cached.size > 0) return divideBudget({ segments: [], cached: cachedUses(index, program) }, needs, budgetOf)
+  const tiles = planTiles(needs.uses, needs.vectorBytes, budgetOf(tileBounds(needs).total))
+  return { ...tiles, tiles, cache: NO_CACHE }
 }
 
 /** The plan as the addon reads it: native/core/src/model/spec.rs. `files` are the fragments by their place in the asset; `trace` has all that happens recorded. */
 export function specText(
   index: GraphIndex,
   program: Program,
-  plan: TilePlan,
+  { tiles: plan, cache }: Pick<ProgramPlan, 'tiles' | 'cache'>,
   files: ReadonlyMap<string, NativeFile>,
   {
     precision,
@@ -91,10 +107,16 @@ export function specText(
     const scale = scales.get(name)
     return scale === undefined ? {} : { scales: stored(scale), scalesPinned: plan.scalesPinned && plan.tiles.has(name) }
   }
+  const tilesOf = (name: string) => {
+    if (!program.cached.has(name)) return { tiles: plan.tiles.get(name) ?? [] }
+    // Nothing is cached of what is mapped.
+    return { cached: !map, tiles: wholeTiles(useOf(index, program, name), map) }
+  }
   return JSON.stringify({
     files: [...files.values()],
     vectors: program.vectors.map(stored),
-    weights: program.matrices.map((name) => ({ stored: stored(name), ...scaleOf(name), tiles: plan.tiles.get(name) ?? [] })),
+    weights: program.matrices.map((name) => ({ stored: stored(name), ...scaleOf(name), ...tilesOf(name) })),
+    cache: map ? 0 : cache.budget,
     caches,
     segments: program.segments.map(({ head = null, ...segment }) => ({ ...segment, head })),
     slots: plan.slots,

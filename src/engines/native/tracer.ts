@@ -15,6 +15,8 @@ export type Traced =
   /** rows of a table by ids; `bare` ones are of whole numbers and lack their scales */
   | { readonly is: 'picked'; readonly table: string; readonly ids: string; readonly bare: boolean }
   | { readonly is: 'vector'; readonly name: string }
+  /** places that were found in a value, once they are turned: (places, dimensions) */
+  | { readonly is: 'found'; readonly value: number }
   | { readonly is: 'constant'; readonly kind: Kind; readonly dims: readonly number[]; readonly tensor: TensorProto }
 
 const BLOCKS: readonly number[] = [DataType.INT8, DataType.INT4]
@@ -86,6 +88,7 @@ export class Tracer {
     if (traced.is === 'matrix') throw cannot(`it can use the matrix ${shown(traced.name)} only in MatMul and Gather`)
     if (traced.is === 'blocks') throw cannot(`it can use the whole numbers ${shown(traced.name)} only with their scales`)
     if (traced.is === 'picked') return this.pick(name, traced)
+    if (traced.is === 'found') throw cannot('it can use what a NonZero finds only turned')
     const kind = traced.is === 'vector' ? 'f32' : traced.kind
     const known = this.loaded.get(name)
     if (known !== undefined) return { value: known, kind }

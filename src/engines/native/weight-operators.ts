@@ -59,6 +59,10 @@ export function dequantize(tracer: Tracer, node: NodeProto): void {
 export function transpose(tracer: Tracer, node: NodeProto): void {
   const traced = tracer.traced(node.input[0]!)
   const perm = node.attribute.find(({ name }) => name === 'perm')?.ints.map(Number) ?? [1, 0]
+  if (traced.is === 'found' && perm.join() === '1,0') {
+    tracer.alias(node.output[0]!, { is: 'value', value: traced.value, kind: 'i64' })
+    return
+  }
   if (traced.is !== 'matrix' || perm.join() !== '1,0') throw cannot('a Transpose is of an activation')
   tracer.alias(node.output[0]!, { ...traced, turned: !traced.turned })
 }

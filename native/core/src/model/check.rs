@@ -71,8 +71,9 @@ fn is_head(nodes: &[Node], head: usize) -> bool {
 fn arity(op: &Op) -> (std::ops::RangeInclusive<usize>, usize) {
     match op {
         Op::Vector { .. } | Op::Integers { .. } | Op::Floats { .. } => (0..=0, 1),
-        Op::RmsNorm { .. } | Op::Binary { .. } | Op::Expand {} => (2..=2, 1),
-        Op::LayerNorm { .. } | Op::Rotary { .. } | Op::Where {} | Op::Range {} | Op::Slice {} => (3..=3, 1),
+        Op::RmsNorm { .. } | Op::Binary { .. } | Op::Expand {} | Op::Take {} => (2..=2, 1),
+        Op::LayerNorm { .. } | Op::Rotary { .. } | Op::Where {} | Op::Range {} | Op::Slice {} | Op::Spread {} | Op::AddAt {} => (3..=3, 1),
+        Op::TopK { .. } => (1..=1, 2),
         Op::Attention { .. } => (3..=4, 1),
         Op::Concat { .. } => (1..=1 << 16, 1),
         Op::Split { parts } => (1..=1, *parts),

@@ -25,6 +25,10 @@ pub struct Leases {
     pub waits: u64,
     /// nanoseconds waited
     pub waited: u64,
+    /// tensor bytes of cached matrices that were used
+    pub expert_bytes: u64,
+    /// those of them that were read for it
+    pub expert_read: u64,
 }
 
 impl Weights {
@@ -42,6 +46,9 @@ impl Weights {
     ) -> Result<()> {
         let Place { node, tile: mut next } = place;
         let held = self.matrix(weight)?;
+        if held.matrix.cached {
+            return self.each_cached(node, weight, held, abort, each);
+        }
         self.fill_scales(held, abort)?;
         let mut compute = |run: &[(&Placed, Option<Lease>)]| -> Result<()> {
             let Some(&(first, _)) = run.first() else { return Ok(()) };

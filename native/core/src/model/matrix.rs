@@ -13,6 +13,8 @@ pub(crate) struct Matrix {
     pub row_bytes: usize,
     pub scales: Option<Scales>,
     pub tiles: Vec<Placed>,
+    /// it is read as a whole when it is needed, and kept by its last use
+    pub cached: bool,
     /// of each pinned tile, its number and where it is in pinned memory
     pub pins: Vec<(usize, Range<usize>)>,
 }
@@ -90,6 +92,7 @@ impl Matrix {
             stored,
             scales,
             scales_pinned,
+            cached,
             tiles,
         } = weight;
         let refuse = |why: &str| Error::bad(format!("Cannot use a weight of {:?}: {why}", stored.dims));
@@ -126,6 +129,9 @@ impl Matrix {
             placed.push(Placed { rows: first..last, pinned });
             first = last;
         }
+        if *cached && (tiles.is_empty() || !pins.is_empty() || *scales_pinned) {
+            return Err(refuse("it is cached, and pinned or not cut"));
+        }
         if first != rows && !tiles.is_empty() {
             return Err(refuse("its tiles leave rows out"));
         }
@@ -137,6 +143,7 @@ impl Matrix {
             scales,
             tiles: placed,
             pins,
+            cached: *cached,
         })
     }
 

@@ -3,6 +3,7 @@
 //! A program is one segment, or several that a pass runs in order while its caller computes what is between them: the
 //! stream goes through all of them and reads ahead from one into the next, around the end of the pass too.
 
+mod cache;
 mod check;
 mod filling;
 mod held;
@@ -21,6 +22,7 @@ mod tests;
 mod weights;
 mod whole;
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -74,6 +76,12 @@ pub struct ModelStats {
     pub waited: u64,
     /// nanoseconds that the stream had no read in flight
     pub disk_idle: u64,
+    /// tensor bytes of cached matrices that passes used
+    pub expert_bytes: u64,
+    /// of those of them that were not in memory, and so were read
+    pub expert_read: u64,
+    /// of those in memory now
+    pub cached: u64,
 }
 
 impl Model {
@@ -153,6 +161,7 @@ impl Model {
             last_use: &self.last_use[segment],
             abort,
             logits,
+            taken_of: Cell::new(0),
         };
         *follows = None;
         let began = Instant::now();
@@ -204,8 +213,16 @@ impl Model {
             hits: leases.hits,
             waits: leases.waits,
             waited: leases.waited,
+            expert_bytes: leases.expert_bytes,
+            expert_read: leases.expert_read,
+            cached: self.weights.cache.bytes() as u64,
             disk_idle: stream.map_or(0, |stats| stats.disk.idle.as_nanos() as u64),
         }
+    }
+
+    /// True for a cached matrix that is in memory.
+    pub fn has_cached(&self, weight: usize) -> bool {
+        self.weights.cache.has(weight)
     }
 
     /// What was recorded since it was taken before; nothing unless the plan asked for it.

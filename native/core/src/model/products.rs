@@ -48,15 +48,22 @@ impl Weights {
         Ok(out)
     }
 
-    /// x (rows, inputs) times the transpose of a weight (outputs, inputs) -> (rows, outputs).
-    pub fn linear(&self, machine: &Machine, place: Place, weight: usize, x: &[f32], rows: usize, abort: &AtomicBool) -> Result<Vec<f32>> {
+    /// x (rows, inputs) times the transpose of a weight (outputs, inputs) -> (rows, outputs), summed as prompts are if it is `slow`.
+    pub fn linear(
+        &self,
+        machine: &Machine,
+        place: Place,
+        weight: usize,
+        (x, rows): (&[f32], usize),
+        slow: bool,
+        abort: &AtomicBool,
+    ) -> Result<Vec<f32>> {
         let (outputs, _) = self.shape(weight)?;
         let mut y = vec![0.0; elements(&[rows, outputs])?];
         if rows == 0 {
             return Ok(y);
         }
         let prompt = kernels::Prompt::new(machine, x, rows);
-        let slow = rows > kernels::MAX_ROWS;
         self.each_tile(machine, place, weight, slow, abort, |first, tiles| {
             let product = Product {
                 tiles,

@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -19,6 +20,8 @@ pub struct Pass<'a> {
     pub last_use: &'a [usize],
     pub abort: &'a AtomicBool,
     pub logits: Logits,
+    /// how many rows there are of what rows were taken of last
+    pub taken_of: Cell<usize>,
 }
 
 impl Pass<'_> {
@@ -112,6 +115,24 @@ impl Pass<'_> {
             Op::Slice {} => program::slice(&given[0], &given[1], &given[2])?,
             Op::Concat { axis } => program::concat(&given.iter().collect::<Vec<_>>(), *axis)?,
             Op::Expand {} => program::expand(&given[0], &sizes(given[1].i64()?.data())?)?,
+            Op::Softmax {} => program::softmax(given.swap_remove(0).into_f32()?)?,
+            Op::TopK { count } => return program::top_k(given[0].f32()?, *count),
+            Op::Spread {} => {
+                let data = given.remove(0).into_f32()?;
+                program::spread(data, given[0].i64()?, given[1].f32()?)?
+            }
+            Op::Zeros {} => program::zeros(given[0].i64()?)?,
+            Op::Places {} => program::places(given[0].f32()?)?,
+            Op::Take {} => {
+                let (data, places) = (given[0].f32()?, given[1].i64()?);
+                let axes = places.dims().last().copied().unwrap_or(0);
+                self.taken_of.set(data.dims().iter().take(axes).product());
+                program::take(data, places)?
+            }
+            Op::AddAt {} => {
+                let data = given.remove(0).into_f32()?;
+                program::add_at(data, given[0].i64()?, given[1].f32()?)?
+            }
             Op::Split { parts } => return program::split(&given[0], *parts),
             Op::Pick { axis, index } => program::pick(&given[0], *axis, *index)?,
         };
@@ -128,9 +149,17 @@ impl Pass<'_> {
     /// x [.., inputs] -> [.., outputs]
     fn linear(&self, at: usize, weight: usize, x: &Tensor<f32>) -> Result<Value> {
         let (outputs, inputs) = self.weights.shape(weight)?;
+        let rows = rows_of(x, inputs)?;
+        // Rows sent to an expert are summed as those of the whole pass are, so that it doesn't matter how many others are sent there.
+        let all = match self.weights.is_cached(weight)? {
+            true => rows.max(self.taken_of.get()),
+            false => rows,
+        };
+        let slow = all > kernels::MAX_ROWS;
+        let place = self.places[at];
         let data = self
             .weights
-            .linear(self.machine, self.places[at], weight, x.data(), rows_of(x, inputs)?, self.abort)?;
+            .linear(self.machine, place, weight, (x.data(), rows), slow, self.abort)?;
         wide(x, outputs, data)
     }
 

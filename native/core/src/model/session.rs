@@ -221,7 +221,7 @@ mod tests {
             let given = |mask: Value| [Value::F32(q.clone()), Value::F32(k.clone()), Value::F32(v.clone()), mask];
             let (got, want) = if booleans {
                 // at least the first key is seen
-                let seen = |at: usize| at % keys == 0 || at % 3 != 0;
+                let seen = |at: usize| at.is_multiple_of(keys) || !at.is_multiple_of(3);
                 let bits = (0..many * sequence * keys).map(seen).collect();
                 let mask = Tensor::new(vec![many, 1, sequence, keys], bits).unwrap();
                 let own = |b: usize| if ours { b } else { 0 };

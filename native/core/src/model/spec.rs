@@ -21,6 +21,9 @@ pub struct Spec {
     pub segments: Vec<Segment>,
     /// memory for streamed tiles, each slot large enough for any of them
     pub slots: usize,
+    /// memory for cached matrices
+    #[serde(default)]
+    pub cache: usize,
     /// pinned tiles lie in mapped files, which the system reads and drops as it likes, rather than in memory of their own
     #[serde(default)]
     pub map: bool,
@@ -124,6 +127,9 @@ pub struct Weight {
     /// all scales are kept in memory, whatever becomes of the tiles; else each tile has its own with it
     #[serde(default)]
     pub scales_pinned: bool,
+    /// no tile of it is pinned or streamed: it is read as a whole when rows are multiplied by it, and stays by its last use
+    #[serde(default)]
+    pub cached: bool,
     /// none where only single rows of it are read
     pub tiles: Vec<Rows>,
 }

@@ -1,5 +1,6 @@
 mod arriving;
 mod blocks;
+mod cached;
 mod segments;
 mod survival;
 

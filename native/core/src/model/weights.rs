@@ -3,6 +3,7 @@ use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
+use super::cache::Cache;
 use super::filling::{pins, scales_apart};
 use super::held::Held;
 use super::leases::Leases;
@@ -22,6 +23,7 @@ pub struct Weights {
     pub vectors: Vec<Tensor<f32>>,
     matrices: Vec<Held>,
     stream: Option<Stream>,
+    pub(super) cache: Cache,
     /// for each node of each segment
     places: Vec<Vec<Place>>,
     pub(super) leases: Mutex<Leases>,
@@ -65,6 +67,7 @@ impl Weights {
             vectors: Vec::with_capacity(spec.vectors.len()),
             matrices: Vec::with_capacity(spec.weights.len()),
             stream: None,
+            cache: Cache::new(spec.cache),
             places: Vec::with_capacity(spec.segments.len()),
             leases: Mutex::default(),
             recorder,
@@ -164,6 +167,9 @@ impl Weights {
                 if matrix.tiles.is_empty() {
                     return Err(Error::bad(format!("Cannot multiply by weight {weight}: it has no tiles")));
                 }
+                if matrix.cached {
+                    continue;
+                }
                 for tile in matrix.tiles.iter().filter(|tile| tile.pinned.is_none()) {
                     reads.push(self.read_rows(matrix, &tile.rows)?);
                 }
@@ -196,6 +202,11 @@ impl Weights {
     /// What was read at once: pinned tiles and single rows.
     pub fn reader(&self) -> &Reader {
         &self.reader
+    }
+
+    /// True for a weight that is read only when rows are multiplied by it.
+    pub fn is_cached(&self, weight: usize) -> Result<bool> {
+        self.matrix(weight).map(|held| held.matrix.cached)
     }
 
     /// (outputs, inputs) of a weight as it is stored.

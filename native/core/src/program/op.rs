@@ -206,6 +206,23 @@ pub enum Op {
         /// how many
         parts: usize,
     },
+    /// exp(x) / sum, over the last axis
+    Softmax {},
+    /// the largest of the last axis, the largest first, and where they are
+    TopK {
+        /// how many
+        count: usize,
+    },
+    /// data [.., width], places [.., count], updates [.., count]: data with the updates there, row by row
+    Spread {},
+    /// of a shape that is computed
+    Zeros {},
+    /// where x is not zero: [places, dimensions]
+    Places {},
+    /// data, places [count, axes] -> [count, ..]: what is at indices of its first axes
+    Take {},
+    /// data, places [count, axes], updates [count, ..]: data with the updates added there
+    AddAt {},
     /// the slice at one index of an axis, which goes away
     Pick {
         /// which axis

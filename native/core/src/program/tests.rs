@@ -160,3 +160,78 @@ fn what_does_not_fit_is_refused() {
     assert!(concat(&[&tensor(&[2, 3]), &tensor(&[3, 3])], 1).is_err());
     assert!(reshape(&tensor(&[4]), &[3]).is_err());
 }
+
+fn floats(dims: &[usize], data: &[f32]) -> Tensor<f32> {
+    Tensor::new(dims.to_vec(), data.to_vec()).unwrap()
+}
+
+fn indices(dims: &[usize], data: &[i64]) -> Tensor<i64> {
+    Tensor::new(dims.to_vec(), data.to_vec()).unwrap()
+}
+
+proptest! {
+    /// Each row of places leads back to an element that is not zero, all of them in order; adding what was taken there doubles them.
+    #[test]
+    fn what_is_found_can_be_taken_and_added(dims in proptest::collection::vec(0usize..5, 1..4), width in 1usize..4, seed in any::<u64>()) {
+        let count = elements(&dims).unwrap();
+        let share = floats(&dims, &(0..count).map(|at| if (seed >> (at % 61)) & 1 == 1 { at as f32 + 1.0 } else { 0.0 }).collect::<Vec<_>>());
+        let wide = [dims.as_slice(), &[width]].concat();
+        let data = floats(&wide, &(0..count * width).map(|at| at as f32 + 0.5).collect::<Vec<_>>());
+        let Value::I64(found) = routing::places(&share).unwrap() else { unreachable!() };
+        let wanted: Vec<i64> = places(&dims).iter().zip(share.data()).filter(|(_, x)| **x != 0.0).flat_map(|(place, _)| place.iter().map(|&at| at as i64)).collect();
+        prop_assert_eq!(found.data(), wanted.as_slice());
+        let Value::F32(taken) = routing::take(&data, &found).unwrap() else { unreachable!() };
+        let Value::F32(sum) = routing::add_at(data.clone(), &found, &taken).unwrap() else { unreachable!() };
+        for (at, x) in share.data().iter().enumerate() {
+            for one in 0..width {
+                let before = data.data()[at * width + one];
+                prop_assert_eq!(sum.data()[at * width + one], if *x == 0.0 { before } else { 2.0 * before });
+            }
+        }
+    }
+
+    /// The largest come first, of equal ones the first; spread over zeros, the best are where they were.
+    #[test]
+    fn the_best_are_the_largest(row in proptest::collection::vec(0u8..6, 1..9), count in 1usize..9) {
+        let x = floats(&[1, row.len()], &row.iter().map(|&x| f32::from(x)).collect::<Vec<_>>());
+        let found = routing::top_k(&x, count);
+        if count > row.len() {
+            prop_assert!(found.is_err());
+            return Ok(());
+        }
+        let found = found.unwrap();
+        let (best, at) = (found[0].f32().unwrap(), found[1].i64().unwrap());
+        let mut order: Vec<usize> = (0..row.len()).collect();
+        order.sort_by_key(|&at| std::cmp::Reverse(row[at]));
+        prop_assert_eq!(at.data(), order[..count].iter().map(|&at| at as i64).collect::<Vec<_>>().as_slice());
+        let spread = routing::spread(floats(&[1, row.len()], &vec![0.0; row.len()]), at, best).unwrap();
+        for (at, &y) in spread.f32().unwrap().data().iter().enumerate() {
+            prop_assert_eq!(y, if order[..count].contains(&at) { f32::from(row[at]) } else { 0.0 });
+        }
+    }
+}
+
+#[test]
+fn shares_sum_to_one() {
+    let Value::F32(shares) = routing::softmax(floats(&[2, 3], &[1.0, 2.0, 3.0, -1000.0, 0.0, 1000.0])).unwrap() else {
+        unreachable!()
+    };
+    let wanted = [0.090_030_57, 0.244_728_48, 0.665_240_94, 0.0, 0.0, 1.0];
+    assert!(shares.data().iter().zip(wanted).all(|(x, y)| (x - y).abs() < 1e-6));
+}
+
+#[test]
+fn places_and_shapes_that_do_not_fit_are_errors() {
+    let data = floats(&[2, 3], &[0.0; 6]);
+    assert!(routing::take(&data, &indices(&[1, 1], &[2])).is_err());
+    assert!(routing::take(&data, &indices(&[1, 1], &[-3])).is_err());
+    assert!(routing::take(&data, &indices(&[1, 1], &[i64::MIN])).is_err());
+    assert!(routing::take(&data, &indices(&[1, 3], &[0, 0, 0])).is_err());
+    assert!(routing::take(&data, &indices(&[1], &[0])).is_err());
+    assert!(routing::add_at(data.clone(), &indices(&[1, 1], &[0]), &floats(&[1, 2], &[0.0; 2])).is_err());
+    assert!(routing::spread(data.clone(), &indices(&[2, 1], &[0, 3]), &floats(&[2, 1], &[0.0; 2])).is_err());
+    assert!(routing::spread(data, &indices(&[1, 1], &[0]), &floats(&[1, 1], &[0.0])).is_err());
+    for shape in [vec![-1], vec![1 << 31, 2], vec![i64::MAX]] {
+        assert!(routing::zeros(&indices(&[shape.len()], &shape)).is_err());
+    }
+}
