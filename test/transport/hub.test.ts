@@ -192,7 +192,8 @@ describe.runIf(gguf)('a GGUF file of the hub', () => {
     for (const name of files) {
       const { cid, fetched } = await fragment(`hf:owner/stories/${name}`, { out: join(folder.path, `hub-${name}`) })
       expect([name, cid]).toEqual([name, (await fragment(join(gguf!, name), { out: join(folder.path, `local-${name}`) })).cid])
-      expect(fetched).toBeLessThan((await stat(join(gguf!, name))).size * 1.5)
+      // Its header is read in large steps, which in a file so small are all of it.
+      expect(fetched).toBeLessThan((await stat(join(gguf!, name))).size + MiB)
     }
     expect(files.length).toBeGreaterThan(0)
   })
