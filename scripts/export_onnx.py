@@ -9,7 +9,8 @@ tensor), or functions that give them. In Python:
     export(model, {'input_ids': ids}, 'model.onnx', dynamic={'input_ids': {0: 'batch', 1: 'sequence'}})
 
 Every weight keeps its name and bytes of the state dict: constants are not folded, batch normalisation stays apart, and a
-module in training is exported as it is evaluated. So the fragments have the CIDs of the checkpoint. The exporter
+module in training is exported as it is evaluated. So the fragments have the CIDs of the checkpoint. (`torchscript`
+makes one of tensors that hold the same numbers, such as norms that were never trained.) The exporter
 `torchscript`, the default, needs torch alone; `dynamo`, for what that one can't trace, needs onnxscript too.
 """
 import argparse

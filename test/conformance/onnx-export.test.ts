@@ -41,6 +41,8 @@ class Zoo(torch.nn.Module):
 def zoo():
     torch.manual_seed(0)
     model = Zoo()
+    for vector in (p for p in model.parameters() if p.ndim == 1):
+        torch.nn.init.normal_(vector)
     for _ in range(3):
         model(torch.randint(0, 20, (4, 7)))
     return model

@@ -203,7 +203,8 @@ proptest! {
         let (best, at) = (found[0].f32().unwrap(), found[1].i64().unwrap());
         let mut order: Vec<usize> = (0..row.len()).collect();
         order.sort_by_key(|&at| std::cmp::Reverse(row[at]));
-        prop_assert_eq!(at.data(), order[..count].iter().map(|&at| at as i64).collect::<Vec<_>>().as_slice());
+        let expected: Vec<i64> = order[..count].iter().map(|&at| at as i64).collect();
+        prop_assert_eq!(at.data(), expected.as_slice());
         let spread = routing::spread(floats(&[1, row.len()], &vec![0.0; row.len()]), at, best).unwrap();
         for (at, &y) in spread.f32().unwrap().data().iter().enumerate() {
             prop_assert_eq!(y, if order[..count].contains(&at) { f32::from(row[at]) } else { 0.0 });

@@ -15,7 +15,7 @@ static FOLDERS: AtomicUsize = AtomicUsize::new(0);
 fn linked(stored: &Stored, size: usize) -> (FileSpec, Vec<u8>) {
     let own = stored.bytes[0][..size].to_vec();
     let path = stored.path(100 + FOLDERS.fetch_add(1, Ordering::Relaxed));
-    let other = [&vec![1; BEFORE], &own[PAGE..], &vec![2; AFTER]].concat();
+    let other = [&[1; BEFORE][..], &own[PAGE..], &[2; AFTER]].concat();
     std::fs::write(&path, &other).unwrap();
     let linked = Linked {
         begin: PAGE as u64,
