@@ -73,7 +73,7 @@ describe('a graph divided between the engines', () => {
   it('gives the cast and transposition of a weight to whoever uses them, to both where both do', () => {
     const cast = node('Cast', ['h'], ['f'], { to: FLOAT })
     const turned = node('Transpose', ['f'], ['t'], { perm: [1, 0] })
-    const nodes = [cast, turned, mm('x', 'a', 't'), node('Softmax', ['a'], ['b']), node('Sub', ['f', 'b'], ['c']), mm('c', 'y', 't')]
+    const nodes = [cast, turned, mm('x', 'a', 't'), node('LogSoftmax', ['a'], ['b']), node('Sub', ['f', 'b'], ['c']), mm('c', 'y', 't')]
     const division = divided(graph(nodes, ['y']))
     expect(shown(division)).toEqual(['native: f t a', 'onnx: b f c', 'native: f t y'])
     expect(division.segments[1]!.graph.inputs.map(({ name }) => name)).toEqual(['a'])
@@ -94,11 +94,11 @@ describe('a graph divided between the engines', () => {
       node('Erf', ['u'], ['eu']),
       mm('x', 'a'),
       node('Add', ['a', 'eu'], ['b']),
-      node('Softmax', ['b'], ['c']),
+      node('LogSoftmax', ['b'], ['c']),
       mm('c', 'd'),
-      node('Softmax', ['d'], ['e']),
+      node('LogSoftmax', ['d'], ['e']),
       node('Div', ['e', 'ev'], ['f']),
-      node('Softmax', ['f'], ['y']),
+      node('LogSoftmax', ['f'], ['y']),
     ]
     const division = divided(graph(nodes, ['y']))
     expect(shown(division)).toEqual(['native: a', 'onnx: eu b c', 'native: d', 'onnx: ev e f y'])

@@ -41,7 +41,7 @@ describe('what the native engine does not do exactly is refused with a reason', 
   const factor = (other: string) =>
     make('', [], {}, { node: [node('Add', ['v', other], ['f']), node('RMSNormalization', ['x', 'f'], ['y'])] })
   const cases: [string, Parts, RegExp][] = [
-    ['an operator', make('Softmax', ['x']), /Softmax \(node ""\) is not known to it/],
+    ['an operator', make('LogSoftmax', ['x']), /LogSoftmax \(node ""\) is not known to it/],
     ['an attribute', make('Attention', ['x', 'x', 'x'], { ...heads, odd: 0.5 }), /Attention \(node ""\) has the attribute "odd"/],
     ['a cap below 0', make('Attention', ['x', 'x', 'x'], { ...heads, softcap: -0.5 }), /an Attention has the softcap -0.5/],
     ['causality by attribute', make('Attention', ['x', 'x', 'x'], { ...heads, is_causal: 1 }), /has the attribute "is_causal"/],
