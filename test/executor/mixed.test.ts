@@ -95,7 +95,7 @@ describe.runIf(both)('models of both engines', () => {
   const mm = (from: string, weight: string, to: string) => node('MatMul', [from, weight], [to])
   const chain = [
     mm('x', 'w0', 'a0'),
-    node('Softmax', ['a0'], ['a1']),
+    node('LogSoftmax', ['a0'], ['a1']),
     node('Gemm', ['a1', 'w1'], ['a2']),
     mm('a2', 'w1', 'a3'),
     node('Add', ['a3', 'bias'], ['a4']),
@@ -103,7 +103,7 @@ describe.runIf(both)('models of both engines', () => {
     node('Transpose', ['w2'], ['t2'], { perm: [1, 0] }),
     mm('a5', 't2', 'a6'),
     mm('a6', 'w3', 'a7'),
-    node('Softmax', ['a7'], ['a8']),
+    node('LogSoftmax', ['a7'], ['a8']),
     mm('a8', 'w4', 'y'),
   ]
 
@@ -113,11 +113,11 @@ describe.runIf(both)('models of both engines', () => {
     expect(found.engine).toBe('mixed')
     expect(found.segments).toEqual([
       { engine: 'native', nodes: 1, weightBytes: square },
-      { engine: 'onnx', nodes: 2, weightBytes: square, why: 'Softmax (node "") is not known to it' },
+      { engine: 'onnx', nodes: 2, weightBytes: square, why: 'LogSoftmax (node "") is not known to it' },
       { engine: 'native', nodes: 2, weightBytes: square + 4 * WIDTH },
       { engine: 'onnx', nodes: 1, weightBytes: 0, why: 'Elu (node "") is not known to it' },
       { engine: 'native', nodes: 3, weightBytes: 2 * square },
-      { engine: 'onnx', nodes: 1, weightBytes: 0, why: 'Softmax (node "") is not known to it' },
+      { engine: 'onnx', nodes: 1, weightBytes: 0, why: 'LogSoftmax (node "") is not known to it' },
       { engine: 'native', nodes: 1, weightBytes: square },
     ])
     expect(found.weightBytes).toBe(6 * square + 4 * WIDTH)
@@ -130,7 +130,7 @@ describe.runIf(both)('models of both engines', () => {
     expect(asked.stdout).toMatch(/^engine +onnx \(not native: ONNX Runtime was asked for\)$/m)
     await expect(loadModel(join(folder, '0'), { engine: 'native' })).rejects.toMatchObject({
       code: 'UNSUPPORTED',
-      message: 'Cannot run the graph natively: Softmax (node "") is not known to it',
+      message: 'Cannot run the graph natively: LogSoftmax (node "") is not known to it',
     })
     for (const engine of ['onnx', 'auto'] as const) {
       await using model = await loadModel(join(folder, '0'), { engine })
@@ -183,7 +183,7 @@ describe.runIf(both)('models of both engines', () => {
       'Tanh',
       'RMSNormalization',
       'Erf',
-      'Softmax',
+      'LogSoftmax',
       'Elu',
       'Abs',
       'Identity',
@@ -236,7 +236,7 @@ describe.runIf(both)('models of both engines', () => {
       node('Add', ['b', 'h'], ['c']),
       node('Gemm', ['c', 'w5'], ['m']),
       mm('m', 'w1', 'e'),
-      node('Softmax', ['e'], ['s']),
+      node('LogSoftmax', ['e'], ['s']),
       mm('s', 'w2', 'y'),
     ]
     const constants = [integers('two', [2]), integers('last', [-1])]
