@@ -43,7 +43,8 @@ function ask(path: string, position: number, length: number): void {
   const state = new Int32Array(shared, 0, 2)
   Atomics.store(state, 0, ASKED)
   parentPort!.postMessage({ path, position, length, shared } satisfies Question)
-  Atomics.wait(state, 0, ASKED)
+  // The notice of the answer before may come only now, and end a wait too early.
+  while (Atomics.load(state, 0) === ASKED) Atomics.wait(state, 0, ASKED)
   if (Atomics.load(state, 0) === GIVEN) Object.assign(last, { path, position, length })
   else {
     const text = Buffer.from(new Uint8Array(shared, HEAD, state[1])).toString('utf8')
