@@ -145,20 +145,21 @@ describe.runIf(runtime && sharedModel('tiny-mixtral')).each(CASES)('the experts 
     },
   )
 
-  it.runIf(which === 'native')('give a row the same bits alone and among others, whoever else is sent to its experts', async () => {
-    const rows = [0, 1, 2].map((row) => Array.from({ length: 20 }, (_, at) => 3 + ((row * 31 + at * at * 7 + at * 13) % 250)))
-    await within(0, async (model) => {
-      // a prompt, and few enough rows for single tokens
-      for (const length of [20, 4]) {
-        const ids = rows.map((row) => row.slice(0, length))
-        const together = (await model.run({ input_ids: idTensor(ids) })).logits!.data as Float32Array
-        for (const [at, row] of ids.entries()) {
-          const alone = (await model.run({ input_ids: idTensor([row]) })).logits!.data as Float32Array
-          expect(
-            Buffer.from(alone.slice().buffer).equals(Buffer.from(together.slice(at * alone.length, (at + 1) * alone.length).buffer)),
-          ).toBe(true)
+  if (which === 'native')
+    it('give a row the same bits alone and among others, whoever else is sent to its experts', async () => {
+      const rows = [0, 1, 2].map((row) => Array.from({ length: 20 }, (_, at) => 3 + ((row * 31 + at * at * 7 + at * 13) % 250)))
+      await within(0, async (model) => {
+        // a prompt, and few enough rows for single tokens
+        for (const length of [20, 4]) {
+          const ids = rows.map((row) => row.slice(0, length))
+          const together = (await model.run({ input_ids: idTensor(ids) })).logits!.data as Float32Array
+          for (const [at, row] of ids.entries()) {
+            const alone = (await model.run({ input_ids: idTensor([row]) })).logits!.data as Float32Array
+            expect(
+              Buffer.from(alone.slice().buffer).equals(Buffer.from(together.slice(at * alone.length, (at + 1) * alone.length).buffer)),
+            ).toBe(true)
+          }
         }
-      }
+      })
     })
-  })
 })
