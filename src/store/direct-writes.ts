@@ -11,20 +11,24 @@ const STAGES = 4
  * out later costs far more of the processor.
  */
 export class DirectWrites {
-  private constructor(private readonly handle: FileHandle) {}
+  private constructor(
+    private readonly handle: FileHandle,
+    private readonly stages: Stages,
+  ) {}
 
   /** Undefined where files of that folder can't be written so. */
   static async open(path: string): Promise<DirectWrites | undefined> {
-    if (DIRECT === undefined || !stages()) return undefined
+    const made = stages()
+    if (DIRECT === undefined || !made) return undefined
     const handle = await open(path, constants.O_WRONLY | DIRECT).catch(() => undefined)
-    return handle && new DirectWrites(handle)
+    return handle && new DirectWrites(handle, made)
   }
 
   /** Writes at most a leaf; false where it must be written as usual: for parts of pages, or where the disk wants it otherwise. */
   async write(bytes: Uint8Array, position: number): Promise<boolean> {
     const { byteLength } = bytes
     if (byteLength % PAGE !== 0 || position % PAGE !== 0 || byteLength > LEAF) return false
-    const stage = await stages()!.take()
+    const stage = await this.stages.take()
     try {
       stage.set(bytes)
       for (let done = 0; done < byteLength; )
@@ -34,7 +38,7 @@ export class DirectWrites {
       if (systemCode(error) === 'EINVAL') return false
       throw error
     } finally {
-      stages()!.giveBack(stage)
+      this.stages.giveBack(stage)
     }
   }
 

@@ -30,6 +30,39 @@ export async function openedOrRefused(bytes: Uint8Array, path: string): Promise<
   return 'read'
 }
 
+/** One attempt of a fuzz: gives how it ended, or throws what should not happen. */
+type Attempt = (random: Random, seed: number) => Promise<string>
+
+/**
+ * Makes attempts for so many seconds, with seeds from the first on, and prints how many ended how. The first that throws ends it: `keep`
+ * puts what was tried where this is run, under the name that it is given. The same seed finds it again.
+ */
+export async function attempts(
+  [seconds, first]: readonly [number, number],
+  attempt: Attempt,
+  keep: (name: string) => unknown,
+): Promise<void> {
+  const until = Date.now() + seconds * 1000
+  const counts = new Map<string, number>()
+  let slowest = { seed: 0, milliseconds: 0 }
+  let seed = first
+  for (; Date.now() < until; seed++) {
+    const begin = performance.now()
+    try {
+      const outcome = await attempt(randomOf(seed), seed)
+      counts.set(outcome, (counts.get(outcome) ?? 0) + 1)
+    } catch (error) {
+      await keep(`found-${seed}`)
+      console.error(`found-${seed}:`, error)
+      process.exitCode = 1
+      break
+    }
+    const milliseconds = performance.now() - begin
+    if (milliseconds > slowest.milliseconds) slowest = { seed, milliseconds }
+  }
+  console.log(JSON.stringify({ seeds: [first, seed], counts: Object.fromEntries(counts), slowest, maxRSS: process.resourceUsage().maxRSS }))
+}
+
 /**
  * Changes files at random and opens them, as the command line says: SECONDS SEED FILE... Prints how many were read, or refused
  * with which code. A file that makes anything else happen is kept where this is run, as found-SEED and `ending`, and ends the
@@ -38,28 +71,14 @@ export async function openedOrRefused(bytes: Uint8Array, path: string): Promise<
 export async function fuzz(change: (file: Uint8Array, random: Random) => Uint8Array, ending: string): Promise<void> {
   const [seconds, first, ...paths] = process.argv.slice(2)
   const files = paths.map((path) => readFileSync(path))
-  const until = Date.now() + Number(seconds) * 1000
-  const counts = new Map<string, number>()
-  let slowest = { seed: 0, milliseconds: 0 }
-  let seed = Number(first)
   await using folder = await temporary()
-  for (; Date.now() < until; seed++) {
-    const random = randomOf(seed)
-    const bytes = change(files[random(files.length)]!, random)
-    const begin = performance.now()
-    try {
-      const outcome = await openedOrRefused(bytes, `${folder.path}/w`)
-      counts.set(outcome, (counts.get(outcome) ?? 0) + 1)
-    } catch (error) {
-      writeFileSync(`found-${seed}${ending}`, bytes)
-      console.error(`found-${seed}${ending}:`, error)
-      process.exitCode = 1
-      break
-    }
-    const milliseconds = performance.now() - begin
-    if (milliseconds > slowest.milliseconds) slowest = { seed, milliseconds }
-  }
-  console.log(
-    JSON.stringify({ seeds: [Number(first), seed], counts: Object.fromEntries(counts), slowest, maxRSS: process.resourceUsage().maxRSS }),
+  let bytes: Uint8Array
+  await attempts(
+    [Number(seconds), Number(first)],
+    (random) => {
+      bytes = change(files[random(files.length)]!, random)
+      return openedOrRefused(bytes, `${folder.path}/w`)
+    },
+    (name) => writeFileSync(`${name}${ending}`, bytes),
   )
 }

@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { fragment, openStore, verify } from '../../src/api/index.js'
+import { fragment, openStore, type Store, verify } from '../../src/api/index.js'
 import { sharedModel } from '../shared.js'
 import { safetensors, temporary } from '../sources/files.js'
 import { repoOf, startHub, type TestHub, type TestRepo, TOKEN } from './hub-server.js'
@@ -18,6 +18,13 @@ afterEach(() => vi.unstubAllEnvs())
 
 function use(hub: TestHub, cache: string, more: Record<string, string> = {}): void {
   for (const [name, value] of Object.entries({ ...hub.env(cache), ...more })) vi.stubEnv(name, value)
+}
+
+/** Fragments `hf:owner/large` into a store until something of it is there. */
+async function interrupted(store: Store): Promise<void> {
+  const controller = new AbortController()
+  const onProgress = ({ done }: { done: number }) => done > 0 && controller.abort()
+  await expect(fragment('hf:owner/large', { store, signal: controller.signal, onProgress })).rejects.toMatchObject({ code: 'ABORTED' })
 }
 
 /** A checkpoint of tensors of so many MiB each. */
@@ -124,9 +131,7 @@ describe('a model of the hub', () => {
     await using hub = await startHub({ 'owner/large': await repoOf(local) })
     use(hub, join(folder.path, 'no-cache'))
     const store = await openStore(join(folder.path, 'store'))
-    const controller = new AbortController()
-    const onProgress = ({ done }: { done: number }) => done > 0 && controller.abort()
-    await expect(fragment('hf:owner/large', { store, signal: controller.signal, onProgress })).rejects.toMatchObject({ code: 'ABORTED' })
+    await interrupted(store)
     const unfinished = join(folder.path, 'store', 'unfinished')
     for (const entry of await readdir(unfinished, { recursive: true, withFileTypes: true })) {
       if (!entry.name.endsWith('.safetensors')) continue
@@ -144,9 +149,7 @@ describe('a model of the hub', () => {
     await using hub = await startHub({ 'owner/large': await repoOf(await largeCheckpoint(folder, [3, 3, 3, 3])) })
     use(hub, join(folder.path, 'no-cache'))
     const store = await openStore(join(folder.path, 'store'))
-    const controller = new AbortController()
-    const onProgress = ({ done }: { done: number }) => done > 0 && controller.abort()
-    await expect(fragment('hf:owner/large', { store, signal: controller.signal, onProgress })).rejects.toMatchObject({ code: 'ABORTED' })
+    await interrupted(store)
     const unfinished = join(folder.path, 'store', 'unfinished')
     await store.gc()
     expect((await readdir(unfinished)).length).toBe(1)
