@@ -11,13 +11,7 @@ export interface HubReference {
   readonly file: string | undefined
 }
 
-const PREFIX = 'hf:'
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$/
-
-/** True for what names a model of the hub, well or not. */
-export function isHubReference(text: string): boolean {
-  return text.startsWith(PREFIX)
-}
 
 /** @throws AssetError 'BAD_USAGE' for what is no name of a model, of a file in it, or of a revision */
 export function parseHubReference(text: string): HubReference {
